@@ -1,0 +1,13 @@
+//! What goes over tandem's wires, and nothing else: OpenAI bodies, engine requests and outputs,
+//! KV block hashes and events, header names and error kinds.
+//!
+//! This crate must not know about IO, async, or any other tandem crate: every other crate may
+//! depend on it. A wire format changes here together with its golden test.
+
+pub mod engine;
+pub mod error;
+pub mod header;
+pub mod kv;
+pub mod openai;
+
+pub use error::{ErrorKind, Fault};

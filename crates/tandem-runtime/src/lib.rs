@@ -1,0 +1,1 @@
+//! Makes processes find and call each other. Knows nothing of language models.
