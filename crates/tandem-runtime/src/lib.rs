@@ -7,6 +7,7 @@
 
 pub mod component;
 pub mod discovery;
+pub mod http;
 pub mod instances;
 pub mod lifecycle;
 pub mod messaging;
