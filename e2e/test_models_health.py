@@ -1,0 +1,115 @@
+"""What is served, whether it is healthy, and what is counted."""
+
+from __future__ import annotations
+
+import openai
+import pytest
+from openai import OpenAI
+
+from prompts import user
+from raw_http import post
+from tandem_process import Tandem
+
+
+def test_the_frontend_lists_the_served_model(frontend: OpenAI, model: str) -> None:
+    models = list(frontend.models.list())
+    assert [one.id for one in models] == [model]
+    assert models[0].object == "model"
+    assert models[0].owned_by
+    assert models[0].created > 1_700_000_000
+
+
+def test_the_gateway_lists_the_automatic_model_too(gateway: OpenAI, model: str) -> None:
+    names = {one.id for one in gateway.models.list()}
+    assert {"MoM", model} <= names
+
+
+def test_health_is_an_answer_with_instances(tandem: Tandem) -> None:
+    response = tandem.get("/health")
+    assert response.status == 200
+    body = response.json()
+    assert body["status"] == "healthy"
+    assert len(body["instances"]) == 2, "one prefill and one decode worker"
+    assert len(body["endpoints"]) == 2
+
+
+@pytest.mark.parametrize("path", ["/health", "/live"])
+def test_probes_work_on_both_ports(tandem: Tandem, port: int, path: str) -> None:
+    response = tandem.get(path, port)
+    assert response.status == 200
+    assert response.json()["status"]
+
+
+def test_metrics_are_openmetrics_on_both_ports(tandem: Tandem, port: int) -> None:
+    response = tandem.get("/metrics", port)
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    metrics = tandem.metrics(port)
+    assert metrics.samples
+
+
+def test_requests_are_counted_by_endpoint_and_form(
+    tandem: Tandem, frontend: OpenAI, model: str
+) -> None:
+    def count(endpoint: str, form: str) -> float:
+        return tandem.metrics().value(
+            "dynamo_frontend_requests_total",
+            model=model,
+            endpoint=endpoint,
+            request_type=form,
+            status="success",
+        )
+
+    before = [
+        count(endpoint, form)
+        for endpoint in ("chat_completions", "completions")
+        for form in ("unary", "stream")
+    ]
+    chat = {"model": model, "messages": user("What is 2+2?"), "max_tokens": 2}
+    text = {"model": model, "prompt": "Once", "max_tokens": 2}
+    frontend.chat.completions.create(**chat)
+    list(frontend.chat.completions.create(**chat, stream=True))
+    frontend.completions.create(**text)
+    list(frontend.completions.create(**text, stream=True))
+    after = [
+        count(endpoint, form)
+        for endpoint in ("chat_completions", "completions")
+        for form in ("unary", "stream")
+    ]
+    assert [now - then for now, then in zip(after, before)] == [1, 1, 1, 1]
+
+
+def test_nothing_is_in_flight_when_nothing_is_asked(tandem: Tandem) -> None:
+    tandem.wait_for_metric(
+        lambda metrics: metrics.value("dynamo_frontend_inflight_requests") == 0
+        and metrics.value("dynamo_frontend_queued_requests") == 0
+    )
+
+
+def test_latencies_are_observed(tandem: Tandem, frontend: OpenAI, model: str) -> None:
+    names = [
+        f"dynamo_frontend_{name}_count"
+        for name in (
+            "request_duration_seconds",
+            "time_to_first_token_seconds",
+            "inter_token_latency_seconds",
+            "input_sequence_tokens",
+            "output_sequence_tokens",
+        )
+    ]
+    before = tandem.metrics()
+    frontend.completions.create(model=model, prompt="Once", max_tokens=4)
+    after = tandem.metrics()
+    for name in names:
+        assert after.value(name, model=model) > before.value(name, model=model), name
+
+
+def test_unknown_models_create_no_series(tandem: Tandem, client: OpenAI, port: int) -> None:
+    """Or anybody could fill the memory of the server and of whoever scrapes it."""
+    names = [f"made-up-{i}" for i in range(3)]
+    for name in names:
+        with pytest.raises(openai.APIStatusError):
+            client.chat.completions.create(model=name, messages=user("hello"))
+        post(port, "/v1/completions", {"model": name, "prompt": "hello"})
+    for door in (tandem.frontend, tandem.gateway):
+        text = tandem.metrics(door).text
+        assert not any(name in text for name in names)
