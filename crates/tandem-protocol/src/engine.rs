@@ -149,6 +149,45 @@ pub struct EngineOutput {
     pub cached_tokens: Option<u32>,
 }
 
+/// Envelope of everything that a worker sends back, as Dynamo's response plane has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Annotated<T> {
+    /// The payload.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub data: Option<T>,
+    /// Id of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `error`, or the name of an annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Text of the error or annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Vec<String>>,
+}
+
+const fn none<T>() -> Option<T> {
+    None
+}
+
+impl<T> Annotated<T> {
+    /// An envelope with a payload only.
+    pub const fn data(data: T) -> Self {
+        Self {
+            data: Some(data),
+            id: None,
+            event: None,
+            comment: None,
+        }
+    }
+
+    /// The error that the envelope carries, if it does.
+    pub fn error(&self) -> Option<String> {
+        (self.event.as_deref() == Some("error"))
+            .then(|| self.comment.as_deref().unwrap_or(&[]).join("; "))
+    }
+}
+
 /// An alternative token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopLogprob {
@@ -212,6 +251,20 @@ mod tests {
         let back = serde_json::to_value(&request).unwrap();
         assert_eq!(back["router_config_override"]["overlap_score_weight"], 0.0);
         assert!(back.get("disaggregated_params").is_none());
+    }
+
+    #[test]
+    fn envelopes_have_the_wire_form() {
+        let output = EngineOutput {
+            token_ids: vec![5],
+            ..EngineOutput::default()
+        };
+        let json = serde_json::to_string(&Annotated::data(output)).unwrap();
+        assert_eq!(json, r#"{"data":{"token_ids":[5]}}"#);
+        let error = r#"{"event":"error","comment":["out of","memory"]}"#;
+        let error: Annotated<EngineOutput> = serde_json::from_str(error).unwrap();
+        assert_eq!(error.error().as_deref(), Some("out of; memory"));
+        assert_eq!(error.data, None);
     }
 
     #[test]

@@ -136,5 +136,14 @@ pub struct StoredBlock {
     pub tokens_hash: BlockHash,
 }
 
+/// Everything a worker has stored, for a router that joins late or has lost events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvSnapshot {
+    /// Number of the last event that the snapshot contains; the next live event is one higher.
+    pub last_event_id: u64,
+    /// Events that rebuild the cache from nothing, parents first.
+    pub stored: Vec<StoredBlocks>,
+}
+
 #[cfg(test)]
 mod tests;
