@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ErrorKind;
+
 /// A tokenized request, as a worker receives it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -164,6 +166,18 @@ pub struct Annotated<T> {
     /// Text of the error or annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Vec<String>>,
+    /// What a caller can do about the error. Our own addition: other readers skip it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_kind: Option<ErrorKind>,
+}
+
+/// A failure that a worker reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFailure {
+    /// What a caller can do about it.
+    pub kind: ErrorKind,
+    /// What went wrong.
+    pub message: String,
 }
 
 const fn none<T>() -> Option<T> {
@@ -178,13 +192,29 @@ impl<T> Annotated<T> {
             id: None,
             event: None,
             comment: None,
+            error_kind: None,
+        }
+    }
+
+    /// An envelope with an error only.
+    pub fn error(failure: WorkerFailure) -> Self {
+        Self {
+            data: None,
+            id: None,
+            event: Some("error".to_owned()),
+            comment: Some(vec![failure.message]),
+            error_kind: Some(failure.kind),
         }
     }
 
     /// The error that the envelope carries, if it does.
-    pub fn error(&self) -> Option<String> {
-        (self.event.as_deref() == Some("error"))
-            .then(|| self.comment.as_deref().unwrap_or(&[]).join("; "))
+    pub fn failure(&self) -> Option<WorkerFailure> {
+        (self.event.as_deref() == Some("error")).then(|| WorkerFailure {
+            kind: self
+                .error_kind
+                .unwrap_or(ErrorKind::Upstream { retryable: false }),
+            message: self.comment.as_deref().unwrap_or(&[]).join("; "),
+        })
     }
 }
 
@@ -263,8 +293,11 @@ mod tests {
         assert_eq!(json, r#"{"data":{"token_ids":[5]}}"#);
         let error = r#"{"event":"error","comment":["out of","memory"]}"#;
         let error: Annotated<EngineOutput> = serde_json::from_str(error).unwrap();
-        assert_eq!(error.error().as_deref(), Some("out of; memory"));
+        let failure = error.failure().unwrap();
+        assert_eq!(failure.message, "out of; memory");
         assert_eq!(error.data, None);
+        let own: Annotated<EngineOutput> = Annotated::error(failure.clone());
+        assert_eq!(own.failure(), Some(failure));
     }
 
     #[test]

@@ -139,10 +139,9 @@ pub struct StoredBlock {
 /// Everything a worker has stored, for a router that joins late or has lost events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvSnapshot {
-    /// Number of the last event that the snapshot contains; the next live event is one higher.
-    pub last_event_id: u64,
-    /// Events that rebuild the cache from nothing, parents first.
-    pub stored: Vec<StoredBlocks>,
+    /// `Cleared`, then `Stored` with parents before children. Each carries the number of the last
+    /// event that the snapshot includes; the next live event has the number after it.
+    pub events: Vec<KvEvent>,
 }
 
 #[cfg(test)]
