@@ -6,6 +6,8 @@
 //!
 //! This crate must not know what a decision or a policy is.
 
+pub mod pii;
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
