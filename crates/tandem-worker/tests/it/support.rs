@@ -6,15 +6,15 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tandem_worker::engine::Engine;
-use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
+use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
 
-pub fn checkpoint(name: &str) -> PathBuf {
+pub(crate) fn checkpoint(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/reference")
         .join(name)
 }
 
-pub fn config() -> EmbeddedConfig {
+pub(crate) fn config() -> EmbeddedConfig {
     EmbeddedConfig {
         threads: Some(2),
         kv_blocks: Some(64),
@@ -22,12 +22,12 @@ pub fn config() -> EmbeddedConfig {
     }
 }
 
-pub fn engine(config: EmbeddedConfig) -> EmbeddedEngine {
+pub(crate) fn engine(config: EmbeddedConfig) -> EmbeddedEngine {
     EmbeddedEngine::load(&checkpoint("llama"), config).unwrap()
 }
 
 /// A greedy request for `max_tokens` tokens, whatever they are.
-pub fn request(prompt: &[u32], max_tokens: u32) -> EngineRequest {
+pub(crate) fn request(prompt: &[u32], max_tokens: u32) -> EngineRequest {
     let mut request = EngineRequest {
         token_ids: prompt.to_vec(),
         ..EngineRequest::default()
@@ -39,14 +39,16 @@ pub fn request(prompt: &[u32], max_tokens: u32) -> EngineRequest {
 }
 
 /// A prompt of `len` tokens that differs by `seed`.
-pub fn prompt(len: u32, seed: u32) -> Vec<u32> {
+pub(crate) fn prompt(len: u32, seed: u32) -> Vec<u32> {
     (0..len)
         .map(|i| (i * i * 7 + i * seed * 13 + seed) % 128)
         .collect()
 }
 
 /// All tokens, and how it ended.
-pub async fn collect(mut outputs: BoxStream<'static, EngineOutput>) -> (Vec<u32>, FinishReason) {
+pub(crate) async fn collect(
+    mut outputs: BoxStream<'static, EngineOutput>,
+) -> (Vec<u32>, FinishReason) {
     let mut tokens = Vec::new();
     while let Some(output) = outputs.next().await {
         tokens.extend(output.token_ids);
@@ -58,8 +60,70 @@ pub async fn collect(mut outputs: BoxStream<'static, EngineOutput>) -> (Vec<u32>
     panic!("stream ended without a finish reason after {tokens:?}");
 }
 
-pub async fn generate(engine: &dyn Engine, request: EngineRequest) -> Vec<u32> {
+pub(crate) async fn generate(engine: &dyn Engine, request: EngineRequest) -> Vec<u32> {
     let (tokens, reason) = collect(engine.submit(request)).await;
     assert_eq!(reason, FinishReason::Length);
     tokens
+}
+
+/// What an answer consists of, to compare.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) log_probs: Vec<f64>,
+    pub(crate) top: Vec<(u32, f64)>,
+    pub(crate) total: Option<f64>,
+    pub(crate) reason: FinishReason,
+}
+
+pub(crate) async fn answer(outputs: BoxStream<'static, EngineOutput>) -> Answer {
+    let outputs: Vec<_> = outputs.collect().await;
+    let last = outputs.last().unwrap();
+    let top = outputs
+        .iter()
+        .flat_map(|output| output.top_logprobs.iter().flatten().flatten());
+    Answer {
+        tokens: outputs
+            .iter()
+            .flat_map(|output| &output.token_ids)
+            .copied()
+            .collect(),
+        log_probs: outputs
+            .iter()
+            .flat_map(|output| output.log_probs.iter().flatten())
+            .copied()
+            .collect(),
+        top: top.map(|top| (top.token_id, top.logprob)).collect(),
+        total: last.cum_log_probs,
+        reason: last.finish_reason.clone().unwrap(),
+    }
+}
+
+pub(crate) async fn answer_all(engine: &dyn Engine, requests: &[EngineRequest]) -> Vec<Answer> {
+    let answers = requests
+        .iter()
+        .map(|request| answer(engine.submit(request.clone())));
+    futures::future::join_all(answers).await
+}
+
+/// The second leg of a request whose prefill worker is not there any more.
+pub(crate) async fn handoff(prompt: &[u32], max_tokens: u32) -> EngineRequest {
+    let transfer = TransferConfig {
+        address: "127.0.0.1:1".to_owned(),
+        lease: std::time::Duration::from_secs(60),
+    };
+    let prefill = engine(EmbeddedConfig {
+        transfer: Some(transfer),
+        ..config()
+    });
+    let request = request(prompt, max_tokens);
+    let output = prefill
+        .submit_prefill(request.clone())
+        .next()
+        .await
+        .unwrap();
+    EngineRequest {
+        disaggregated_params: output.disaggregated_params,
+        ..request
+    }
 }

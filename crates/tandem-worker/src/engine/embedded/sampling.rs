@@ -245,3 +245,6 @@ fn uniform(seed: u64, index: usize) -> f64 {
     let bits = xxh3_64_with_seed(&index.to_le_bytes(), seed) >> 11;
     bits as f64 / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests;

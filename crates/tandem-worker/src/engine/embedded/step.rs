@@ -93,17 +93,14 @@ pub(super) fn finish(
                 let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
                 output.disaggregated_params = Some(disagg::params(ticket, first, cached));
             }
+            // Before the reader knows, so that it finds the blocks free.
+            let blocks = std::mem::take(&mut sequence.blocks);
+            scheduler.cache.update(|pool| pool.release_all(&blocks));
         }
         sequence.tell(output);
     }
-    remove(scheduler, finished);
-}
-
-fn remove(scheduler: &mut Scheduler, mut finished: Vec<usize>) {
     finished.sort_unstable();
     for index in finished.into_iter().rev() {
-        let sequence = scheduler.running.remove(index);
-        let blocks = &sequence.blocks;
-        scheduler.cache.update(|pool| pool.release_all(blocks));
+        scheduler.running.remove(index);
     }
 }

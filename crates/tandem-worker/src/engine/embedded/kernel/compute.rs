@@ -18,14 +18,18 @@ pub struct Compute {
 impl Compute {
     /// `threads` threads of its own.
     pub fn new(threads: usize) -> Result<Self, ThreadPoolBuildError> {
+        Self::with_kernel(threads, Kernel::detect())
+    }
+
+    pub(super) fn with_kernel(
+        threads: usize,
+        kernel: Kernel,
+    ) -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("compute-{index}"))
             .build()?;
-        Ok(Self {
-            pool,
-            kernel: Kernel::detect(),
-        })
+        Ok(Self { pool, kernel })
     }
 
     /// Runs `work` on these threads and waits for it.

@@ -117,3 +117,6 @@ impl Kernel {
         dispatch!(self, swiglu(gate, up, out));
     }
 }
+
+#[cfg(test)]
+mod tests;
