@@ -21,8 +21,8 @@ pub struct Explanation {
     pub matched_keywords: Vec<String>,
     /// Highest jailbreak probability over all turns.
     pub jailbreak: Option<f32>,
-    /// Personal data found, allowed or not: type and highest probability.
-    pub pii: Vec<PiiFinding>,
+    /// Personal data found, allowed or not; `None` if nobody looked.
+    pub pii: Option<Vec<PiiFinding>>,
     /// Signals that were needed and could not be had.
     pub unavailable: Vec<&'static str>,
     /// Decisions that matched, the winner first.

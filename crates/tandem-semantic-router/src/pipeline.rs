@@ -260,7 +260,7 @@ impl Findings<'_> {
             matched_domains: owned(&self.matched_domains),
             matched_keywords: owned(&self.matched_keywords),
             jailbreak: self.signals.jailbreak.known().copied(),
-            pii: self.signals.pii.known().cloned().unwrap_or_default(),
+            pii: self.signals.pii.known().cloned(),
             unavailable: self.signals.unavailable(),
             decision: matched.first().map(|winner| winner.name.clone()),
             matched,

@@ -448,3 +448,6 @@ impl PiiTypes {
 pub(crate) fn normalise_label(label: &str) -> String {
     label.to_lowercase().replace('_', " ")
 }
+
+#[cfg(test)]
+mod tests;

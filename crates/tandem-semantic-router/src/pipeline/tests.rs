@@ -288,7 +288,7 @@ async fn the_explanation_tells_the_whole_story() {
     assert_eq!(explanation.model.as_deref(), Some("big"));
     assert_eq!(explanation.reason, Some(ReasonCode::AutoRouting));
     assert_eq!(explanation.domains, [("math".to_owned(), 0.933)]);
-    assert_eq!(explanation.pii[0].kind, "PERSON");
+    assert_eq!(explanation.pii.unwrap()[0].kind, "PERSON");
     let names: Vec<_> = explanation
         .matched
         .iter()
