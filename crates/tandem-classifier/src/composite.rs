@@ -234,3 +234,6 @@ fn pooling(dir: &Path) -> Result<Pool, LoadError> {
     }
     Ok(Pool::Mean)
 }
+
+#[cfg(test)]
+mod tests;

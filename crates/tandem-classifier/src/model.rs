@@ -103,7 +103,7 @@ impl Model {
             .collect()
     }
 
-    fn batch(&self, windows: &[Window<'_>]) -> Batch {
+    pub(crate) fn batch(&self, windows: &[Window<'_>]) -> Batch {
         let mut batch = Batch::default();
         let (open, close) = self.tokenizer.special;
         for window in windows {
