@@ -20,21 +20,27 @@ def read_rows(path):
 
 def corpus_documents(data_dir):
     """Texts of the corpus, thinned by CORPUS_SHARE, in file order."""
-    for path in sorted(Path(data_dir, "corpus").glob("*.jsonl.gz")):
-        step = CORPUS_SHARE.get(path.name.split(".")[0], 1)
+    for path in sorted(Path(data_dir, "corpus").glob("*.jsonl*")):
+        step = 1 if ".thin." in path.name else CORPUS_SHARE.get(path.name.split(".")[0], 1)
         for i, row in enumerate(read_rows(path)):
             if i % step == 0:
                 yield row["text"]
 
 
+def _labelled(data_dir, name, part):
+    """Path of a labelled file, compressed or not."""
+    path = Path(data_dir, "train", f"{name}.{part}.jsonl.gz")
+    return path if path.exists() else path.with_suffix("")
+
+
 def train_rows(data_dir, name):
     """Rows of train/NAME.train.jsonl.gz."""
-    return read_rows(Path(data_dir, "train", f"{name}.train.jsonl.gz"))
+    return read_rows(_labelled(data_dir, name, "train"))
 
 
 def valid_rows(data_dir, name):
     """Rows of train/NAME.valid.jsonl.gz."""
-    return read_rows(Path(data_dir, "train", f"{name}.valid.jsonl.gz"))
+    return read_rows(_labelled(data_dir, name, "valid"))
 
 
 def tokenizer_texts(data_dir):

@@ -101,4 +101,4 @@ def encode(tok, texts):
 if __name__ == "__main__":
     from data import tokenizer_texts
     data_dir, out, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    train_tokenizer(tokenizer_texts(data_dir), size).save(out)
+    train_tokenizer(tokenizer_texts(data_dir), size).save(out, pretty=False)
