@@ -9,6 +9,7 @@
 mod composite;
 mod encoder;
 mod error;
+pub mod eval;
 mod model;
 mod nano;
 mod ngram;
