@@ -68,7 +68,13 @@ impl Answer {
     }
 
     /// JSON of one streamed delta; `text_offset` is the number of characters before it.
-    pub(crate) fn chunk(&self, index: u32, delta: ChoiceDelta, first: bool, text_offset: usize) -> String {
+    pub(crate) fn chunk(
+        &self,
+        index: u32,
+        delta: ChoiceDelta,
+        first: bool,
+        text_offset: usize,
+    ) -> String {
         let finish_reason = delta
             .finish_reason
             .as_ref()

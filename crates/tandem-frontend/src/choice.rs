@@ -6,7 +6,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{EngineOutput, FinishReason, WorkerFailure};
-use tandem_tokenizer::{Detokenizer, StopMatcher, Tokenizer};
+use tandem_tokenizer::{Detokenizer, StopMatcher, StopStep, Tokenizer};
 
 use crate::error::FrontendError;
 use crate::preprocess::Prepared;
@@ -61,7 +61,7 @@ impl Choice {
                 &prepared.engine.token_ids,
                 prepared.skip_special_tokens,
             ),
-            stop: StopMatcher::new(&prepared.stop, prepared.include_stop),
+            stop: StopMatcher::new(prepared.stop.clone(), prepared.include_stop),
         }
     }
 
@@ -107,10 +107,12 @@ impl Choice {
             let Some(text) = self.detokenizer.push(*token) else {
                 continue;
             };
-            let step = self.stop.push(&text);
-            delta.text.push_str(&step.text);
-            if step.stopped {
-                return self.stop_early(delta, i + 1);
+            match self.stop.push(&text) {
+                StopStep::Text(text) => delta.text.push_str(&text),
+                StopStep::Stopped { text, .. } => {
+                    delta.text.push_str(&text);
+                    return self.stop_early(delta, i + 1);
+                }
             }
         }
         if delta.finish_reason.is_some() {
@@ -131,11 +133,13 @@ impl Choice {
     fn finish(&mut self, delta: &mut ChoiceDelta) {
         self.outputs = None;
         if let Some(rest) = self.detokenizer.finish() {
-            let step = self.stop.push(&rest);
-            delta.text.push_str(&step.text);
-            if step.stopped {
-                delta.finish_reason = Some(FinishReason::Stop);
-                return;
+            match self.stop.push(&rest) {
+                StopStep::Text(text) => delta.text.push_str(&text),
+                StopStep::Stopped { text, .. } => {
+                    delta.text.push_str(&text);
+                    delta.finish_reason = Some(FinishReason::Stop);
+                    return;
+                }
             }
         }
         delta.text.push_str(&self.stop.finish());
@@ -153,19 +157,24 @@ impl Choice {
             .enumerate()
             .map(|(i, (token, logprob))| {
                 let top = tops.get(i).map_or(&[][..], Vec::as_slice);
+                let (text, bytes) = self.token(*token);
+                let top = top.iter().map(|top| {
+                    let (text, bytes) = self.token(top.token_id);
+                    (text, bytes, top.logprob)
+                });
                 TokenInfo {
-                    text: self.tokenizer.token_text(*token),
-                    bytes: self.tokenizer.token_bytes(*token),
+                    text,
+                    bytes,
                     logprob: *logprob,
-                    top: top
-                        .iter()
-                        .map(|top| {
-                            let text = self.tokenizer.token_text(top.token_id);
-                            (text, self.tokenizer.token_bytes(top.token_id), top.logprob)
-                        })
-                        .collect(),
+                    top: top.collect(),
                 }
             })
             .collect()
+    }
+
+    /// Text and bytes of one token; replacement characters where it is part of a character.
+    fn token(&self, id: u32) -> (String, Vec<u8>) {
+        let bytes = self.tokenizer.token_bytes(id).unwrap_or_default();
+        (String::from_utf8_lossy(&bytes).into_owned(), bytes)
     }
 }

@@ -36,7 +36,12 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// The outputs for `request`; nothing is sent before they are polled.
-    pub(crate) fn generate(&self, model: Arc<Model>, request: EngineRequest, request_id: &str) -> Outputs {
+    pub(crate) fn generate(
+        &self,
+        model: Arc<Model>,
+        request: EngineRequest,
+        request_id: &str,
+    ) -> Outputs {
         let generation = Generation {
             job: Job {
                 dispatcher: self.clone(),

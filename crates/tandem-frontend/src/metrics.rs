@@ -197,7 +197,12 @@ impl Metrics {
     }
 
     /// Starts to time a request for a served model.
-    pub(crate) fn start(self: &Arc<Self>, model: &str, endpoint: Endpoint, stream: bool) -> RequestTimer {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        model: &str,
+        endpoint: Endpoint,
+        stream: bool,
+    ) -> RequestTimer {
         let model = ModelLabels {
             model: model.to_owned(),
         };

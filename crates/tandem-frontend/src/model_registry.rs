@@ -9,7 +9,8 @@ use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
 use tandem_runtime::component::MODEL_CARD_ROOT;
 use tandem_runtime::discovery::{Discovery, DiscoveryEvent};
 use tandem_runtime::{EndpointId, Lifecycle};
-use tandem_tokenizer::{ChatTemplate, ModelCard, ModelType, Tokenizer};
+use tandem_tokenizer::model_card::ModelType;
+use tandem_tokenizer::{ChatTemplate, Error, ModelCard, Tokenizer};
 use tracing::{info, warn};
 
 use crate::answer::unix_seconds;
@@ -242,11 +243,11 @@ struct TextPath {
 
 /// Reads a model's text files; a model without a chat template can still complete text.
 fn load_text_path(card: &ModelCard) -> Result<TextPath, String> {
-    let directory = card.directory();
+    let directory = card.directory().ok_or("the model card names no files")?;
     let tokenizer = Tokenizer::from_dir(&directory).map_err(|error| error.to_string())?;
     let template = match ChatTemplate::from_dir(&directory) {
         Ok(template) => Some(template),
-        Err(error) if error.is_missing() => None,
+        Err(Error::NoChatTemplate { .. }) => None,
         Err(error) => return Err(error.to_string()),
     };
     let eos_token_ids = card.eos_token_ids().map_err(|error| error.to_string())?;

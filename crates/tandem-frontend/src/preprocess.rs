@@ -1,10 +1,10 @@
 //! From an OpenAI body to tokens: template, tokenize, check against the model's limits.
 
 use tandem_protocol::engine::{EngineRequest, OutputOptions, StopConditions};
-use tandem_protocol::openai::chat::ChatRequest;
+use tandem_protocol::openai::chat::{ChatRequest, Message};
 use tandem_protocol::openai::completion::{CompletionRequest, PromptItem};
 use tandem_protocol::openai::{InvalidParameter, Sampling, sampling::Stop};
-use tandem_tokenizer::{ModelCard, RenderRequest};
+use tandem_tokenizer::{Conversation, ModelCard};
 
 use crate::error::FrontendError;
 use crate::model_registry::Model;
@@ -37,12 +37,14 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
         )
         .into());
     };
+    let messages: Vec<_> = request.messages.iter().map(to_json).collect();
+    let conversation = Conversation {
+        tools: request.tools.as_deref(),
+        variables: request.chat_template_kwargs.as_ref(),
+        ..Conversation::new(&messages)
+    };
     let prompt = template
-        .render(&RenderRequest {
-            messages: &request.messages,
-            tools: request.tools.as_deref(),
-            kwargs: request.chat_template_kwargs.as_ref(),
-        })
+        .render(&conversation)
         .map_err(|error| InvalidParameter::new("messages", error.to_string()))?;
     // The template writes the special tokens itself.
     let tokens = encode(model, &prompt, false)?;
@@ -81,6 +83,10 @@ pub(crate) fn completion(
 struct Limits {
     max_tokens: Option<u32>,
     logprobs: Option<u32>,
+}
+
+fn to_json(message: &Message) -> serde_json::Value {
+    serde_json::to_value(message).expect("messages have string keys only")
 }
 
 fn encode(model: &Model, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, FrontendError> {

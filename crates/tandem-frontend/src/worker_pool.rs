@@ -14,6 +14,7 @@ use tandem_runtime::{
     Discovery, EndpointId, Instance, InstanceWatch, Lifecycle, Messaging, RequestPlane,
 };
 use tandem_tokenizer::ModelCard;
+use tandem_tokenizer::model_card::ModelType;
 use tracing::info;
 
 use crate::kv_feed;
@@ -76,9 +77,7 @@ impl PoolFactory {
     /// A pool of the instances of `endpoint`, all of which serve the model of `card`.
     pub(crate) fn start(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
         let lifecycle = self.lifecycle.child();
-        let prefill = card
-            .model_type
-            .contains(tandem_tokenizer::ModelType::PREFILL);
+        let prefill = card.model_type.contains(ModelType::PREFILL);
         let block_size = usize::try_from(card.kv_cache_block_size).unwrap_or(usize::MAX);
         let config = RouterConfig {
             block_size: block_size.max(1),

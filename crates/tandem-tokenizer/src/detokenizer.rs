@@ -1,201 +1,226 @@
-//! Incremental detokenization: text as soon as it is certain, never half a character.
+//! Token ids to text, one token at a time.
+//!
+//! The text of a prefix of the tokens is not always a prefix of the text: a character can be
+//! spread over tokens. So text is released only in whole characters. With `prompt` before the
+//! generated tokens, everything pushed and finished adds up to the text of `prompt + tokens`
+//! after the whole characters of the prompt.
+//!
+//! That equals decoding all at once, exactly, for byte-level, SentencePiece and Metaspace
+//! decoders, with one exception: of a run of byte tokens (SentencePiece) that is not valid UTF-8,
+//! only the invalid bytes are replaced, while decoding at once replaces the whole run, whose valid
+//! characters were released already. Other decoders (WordPiece, CTC) change
+//! earlier text when a token is added; for them a window of recent tokens is decoded each time,
+//! and the result may differ in spacing.
 
 use std::sync::Arc;
 
-use crate::tokenizer::Tokenizer;
+use crate::Tokenizer;
+use crate::pieces::{Joining, PieceKind};
 
-/// Prompt tokens that are decoded along, so that the first answer token has its left context.
-const CONTEXT: usize = 5;
-/// Tokens after which undecodable bytes are shown as they are: no character is that long.
-const MAX_PENDING: usize = 16;
+/// Tokens that precede the generated ones in a window, at most.
+const WINDOW: usize = 6;
 
-/// Turns tokens into text, one at a time.
-///
-/// The pieces together are the text of all tokens. For byte-level tokenizers, that is exactly
-/// [`Tokenizer::decode`] of them. For others, it is the text that the tokens add to the last few
-/// tokens of the prompt, as long as the tokens are valid text.
+/// Prompt tokens whose bytes may belong to a character that the first generated token completes:
+/// a character has at most four bytes, and not every token has one.
+const CONTEXT: usize = 16;
+
+/// Turns a stream of tokens into text.
 #[derive(Debug)]
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
     skip_special_tokens: bool,
-    state: State,
+    /// Bytes of a character that is not complete yet.
+    pending: Vec<u8>,
+    /// Whether no text came before.
+    at_start: bool,
+    /// Characters to cut off the start of the text.
+    to_strip: usize,
+    window: Window,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Bytes of an incomplete character.
-    Bytes(Vec<u8>),
-    Window(Window),
-}
-
-/// The tokens from the last certain place on.
-#[derive(Debug)]
+/// Recent tokens, for decoders that need context.
+#[derive(Debug, Default)]
 struct Window {
-    tokens: Vec<u32>,
-    /// Tokens whose text has been given out.
-    given: usize,
+    ids: Vec<u32>,
+    /// How many of the tokens have been released.
+    released: usize,
 }
 
 impl Detokenizer {
-    /// A detokenizer for the answer to `prompt`.
+    /// Starts after `prompt`, whose text is not repeated.
     pub fn new(tokenizer: Arc<Tokenizer>, prompt: &[u32], skip_special_tokens: bool) -> Self {
-        let state = if tokenizer.is_byte_level() {
-            State::Bytes(Vec::new())
-        } else {
-            let tokens = prompt[prompt.len().saturating_sub(CONTEXT)..].to_vec();
-            State::Window(Window {
-                given: tokens.len(),
-                tokens,
-            })
+        let strip = match tokenizer.pieces().map(|pieces| &pieces.joining) {
+            Some(Joining::Fallback {
+                strip: Some((_, count)),
+            }) => *count,
+            _ => 0,
         };
-        Self {
+        let mut detokenizer = Self {
             tokenizer,
             skip_special_tokens,
-            state,
-        }
-    }
-
-    /// Text that has become certain with this token.
-    pub fn push(&mut self, token: u32) -> Option<String> {
-        let text = match &mut self.state {
-            State::Bytes(pending) => {
-                if !(self.skip_special_tokens && self.tokenizer.is_special(token)) {
-                    pending.extend(self.tokenizer.token_bytes(token));
-                }
-                complete(pending)
-            }
-            State::Window(window) => {
-                window.tokens.push(token);
-                window.advance(&self.tokenizer, self.skip_special_tokens, false)
-            }
+            pending: Vec::new(),
+            at_start: true,
+            to_strip: strip,
+            window: Window::default(),
         };
-        Some(text).filter(|text| !text.is_empty())
+        let context = &prompt[prompt.len().saturating_sub(CONTEXT)..];
+        for &id in context {
+            detokenizer.push(id);
+        }
+        if context.len() < prompt.len() {
+            detokenizer.at_start = false;
+            detokenizer.to_strip = 0;
+        }
+        detokenizer
     }
 
-    /// What is left at the end: a replacement character for an incomplete one.
+    /// Takes the next token; returns the text that it completes, if any.
+    pub fn push(&mut self, id: u32) -> Option<String> {
+        let mut text = String::new();
+        self.push_into(id, &mut text);
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Takes the next token; appends the text that it completes.
+    pub fn push_into(&mut self, id: u32, text: &mut String) {
+        // The table is borrowed apart from the state that it drives.
+        let tokenizer = Arc::clone(&self.tokenizer);
+        let Some(pieces) = tokenizer.pieces() else {
+            self.push_to_window(id, text);
+            return;
+        };
+        let (kind, bytes) = pieces.get(id);
+        match kind {
+            PieceKind::Unknown => return,
+            PieceKind::Special if self.skip_special_tokens => return,
+            _ => {}
+        }
+        match pieces.joining {
+            Joining::Bytes => {
+                self.pending.extend_from_slice(bytes);
+                self.release_characters(text, |_| 1);
+            }
+            Joining::Fallback { strip } => {
+                let start = text.len();
+                if kind == PieceKind::Byte {
+                    self.pending.extend_from_slice(bytes);
+                    self.release_characters(text, |invalid| invalid);
+                } else {
+                    self.release_incomplete(text);
+                    text.push_str(&String::from_utf8_lossy(bytes));
+                }
+                self.strip_start(text, start, strip);
+            }
+            Joining::FirstWithoutSpaces => {
+                let piece = String::from_utf8_lossy(bytes);
+                if self.at_start {
+                    text.extend(piece.chars().filter(|char| *char != ' '));
+                } else {
+                    text.push_str(&piece);
+                }
+            }
+        }
+        self.at_start = false;
+    }
+
+    /// Ends the stream; returns what is left of it: a character that never became complete shows
+    /// as U+FFFD.
     pub fn finish(&mut self) -> Option<String> {
-        let text = match &mut self.state {
-            State::Bytes(pending) => String::from_utf8_lossy(&std::mem::take(pending)).into_owned(),
-            State::Window(window) => {
-                window.advance(&self.tokenizer, self.skip_special_tokens, true)
-            }
-        };
-        Some(text).filter(|text| !text.is_empty())
+        let mut text = String::new();
+        if self.tokenizer.pieces().is_some() {
+            self.release_incomplete(&mut text);
+        } else {
+            let released = self.decode(self.window.released);
+            text = added(&released, &self.decode(self.window.ids.len())).to_owned();
+            self.window.released = self.window.ids.len();
+        }
+        (!text.is_empty()).then_some(text)
     }
-}
 
-/// Takes the complete characters out of `pending`, with a replacement character for each sequence
-/// that can never become one, as [`String::from_utf8_lossy`] has it.
-fn complete(pending: &mut Vec<u8>) -> String {
-    let mut text = String::new();
-    let mut rest = pending.as_slice();
-    loop {
-        match std::str::from_utf8(rest) {
-            Ok(valid) => {
-                text.push_str(valid);
-                rest = &[];
-            }
-            Err(error) => {
-                let (valid, after) = rest.split_at(error.valid_up_to());
-                text.push_str(&String::from_utf8_lossy(valid));
-                rest = after;
-                if let Some(bad) = error.error_len() {
-                    text.push(char::REPLACEMENT_CHARACTER);
-                    rest = &rest[bad..];
-                    continue;
+    /// Moves whole characters from `pending` to `text`. `replacements` says how many U+FFFD stand
+    /// for a number of invalid bytes.
+    fn release_characters(&mut self, text: &mut String, replacements: impl Fn(usize) -> usize) {
+        let mut done = 0;
+        loop {
+            let rest = &self.pending[done..];
+            let error = match std::str::from_utf8(rest) {
+                Ok(valid) => {
+                    text.push_str(valid);
+                    self.pending.clear();
+                    return;
                 }
+                Err(error) => error,
+            };
+            text.push_str(&String::from_utf8_lossy(&rest[..error.valid_up_to()]));
+            done += error.valid_up_to();
+            let Some(invalid) = error.error_len() else {
+                break;
+            };
+            text.extend(std::iter::repeat_n('\u{fffd}', replacements(invalid)));
+            done += invalid;
+        }
+        self.pending.drain(..done);
+    }
+
+    /// Gives up on the character in `pending`.
+    fn release_incomplete(&mut self, text: &mut String) {
+        let joined = self.tokenizer.pieces().map(|pieces| &pieces.joining);
+        let count = match joined {
+            Some(Joining::Bytes) => usize::from(!self.pending.is_empty()),
+            _ => self.pending.len(),
+        };
+        text.extend(std::iter::repeat_n('\u{fffd}', count));
+        self.pending.clear();
+    }
+
+    /// Cuts what the decoder cuts off the start of a text; what is new begins at `start`.
+    fn strip_start(&mut self, text: &mut String, start: usize, strip: Option<(char, usize)>) {
+        let Some((char, _)) = strip else {
+            return;
+        };
+        while self.to_strip > 0 && text.len() > start {
+            if text[start..].starts_with(char) {
+                text.remove(start);
+                self.to_strip -= 1;
+            } else {
+                self.to_strip = 0;
             }
         }
-        break;
     }
-    let kept = rest.len();
-    pending.drain(..pending.len() - kept);
-    text
+
+    fn push_to_window(&mut self, id: u32, text: &mut String) {
+        self.window.ids.push(id);
+        let released = self.decode(self.window.released);
+        let all = self.decode(self.window.ids.len());
+        let new = added(&released, &all);
+        let waiting = self.window.ids.len() - self.window.released;
+        if new.is_empty() || new.ends_with('\u{fffd}') && waiting < CONTEXT {
+            return;
+        }
+        text.push_str(new);
+        let surplus = self.window.ids.len().saturating_sub(WINDOW);
+        self.window.ids.drain(..surplus);
+        self.window.released = self.window.ids.len();
+    }
+
+    /// Text of the first `count` tokens of the window.
+    fn decode(&self, count: usize) -> String {
+        let ids = &self.window.ids[..count];
+        let text = self.tokenizer.decode(ids, self.skip_special_tokens);
+        // A decoder that rejects its own vocabulary shows nothing rather than ending the stream.
+        text.unwrap_or_default()
+    }
 }
 
-impl Window {
-    fn advance(&mut self, tokenizer: &Tokenizer, skip_special: bool, last: bool) -> String {
-        let before = tokenizer.decode(&self.tokens[..self.given], skip_special);
-        let after = tokenizer.decode(&self.tokens, skip_special);
-        let waiting = self.tokens.len() - self.given < MAX_PENDING && !last;
-        let certain = !after.ends_with(char::REPLACEMENT_CHARACTER);
-        let new = match after.strip_prefix(&before) {
-            Some(new) if certain || !waiting => new.to_owned(),
-            _ if waiting => return String::new(),
-            // Bytes that were no character alone have become one: only what follows is new.
-            _ => after.chars().skip(before.chars().count()).collect(),
-        };
-        self.tokens.drain(..self.given);
-        self.given = self.tokens.len();
-        new
-    }
+/// What `after` has beyond `before`.
+fn added<'a>(before: &str, after: &'a str) -> &'a str {
+    let common = before
+        .chars()
+        .zip(after.chars())
+        .take_while(|(a, b)| a == b);
+    let common: usize = common.map(|(char, _)| char.len_utf8()).sum();
+    &after[common..]
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tokenizer::tests::{byte_fallback, byte_level};
-    use proptest::prelude::*;
-
-    fn incremental(tokenizer: &Arc<Tokenizer>, prompt: &[u32], ids: &[u32]) -> String {
-        let mut detokenizer = Detokenizer::new(Arc::clone(tokenizer), prompt, true);
-        let mut text = String::new();
-        for id in ids {
-            text.extend(detokenizer.push(*id));
-        }
-        text.extend(detokenizer.finish());
-        text
-    }
-
-    #[test]
-    fn a_character_appears_when_it_is_complete() {
-        let tokenizer = Arc::new(byte_level());
-        let ids = tokenizer.encode("🙂", false).unwrap();
-        assert!(ids.len() > 1);
-        let mut detokenizer = Detokenizer::new(tokenizer, &[], true);
-        let pieces: Vec<_> = ids.iter().map(|id| detokenizer.push(*id)).collect();
-        assert_eq!(pieces.last(), Some(&Some("🙂".to_owned())));
-        assert!(pieces[..ids.len() - 1].iter().all(Option::is_none));
-        assert_eq!(detokenizer.finish(), None);
-    }
-
-    #[test]
-    fn the_answer_keeps_the_space_that_follows_the_prompt() {
-        let tokenizer = Arc::new(byte_fallback());
-        let prompt = tokenizer.encode("b", false).unwrap();
-        let answer = tokenizer.encode("a", false).unwrap();
-        assert_eq!(incremental(&tokenizer, &prompt, &answer), " a");
-    }
-
-    proptest! {
-        #[test]
-        fn byte_level_pieces_are_the_whole_for_any_tokens(
-            ids in prop::collection::vec(0_u32..330, 0..60),
-        ) {
-            let tokenizer = Arc::new(byte_level());
-            prop_assert_eq!(incremental(&tokenizer, &[], &ids), tokenizer.decode(&ids, true));
-        }
-
-        #[test]
-        fn pieces_are_the_whole_for_any_text(text in "[a-c é日🙂]{0,20}") {
-            let tokenizer = Arc::new(byte_fallback());
-            let prompt = tokenizer.encode("abc", false).unwrap();
-            let all = tokenizer.encode(&format!("abc{text}"), false).unwrap();
-            let answer = &all[prompt.len()..];
-            prop_assert_eq!(incremental(&tokenizer, &prompt, answer), text);
-        }
-
-        #[test]
-        fn no_piece_ends_within_a_character(text in "\\PC{0,12}") {
-            prop_assume!(!text.contains(char::REPLACEMENT_CHARACTER));
-            for tokenizer in [byte_level(), byte_fallback()] {
-                let ids = tokenizer.encode(&text, false).unwrap();
-                let mut detokenizer = Detokenizer::new(Arc::new(tokenizer), &[], true);
-                for id in ids {
-                    let piece = detokenizer.push(id).unwrap_or_default();
-                    prop_assert!(!piece.contains(char::REPLACEMENT_CHARACTER), "{piece:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;

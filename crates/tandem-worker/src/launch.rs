@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tandem_kv_cache::transfer;
 use tandem_runtime::Lifecycle;
-use tandem_tokenizer::{ModelCard, RuntimeConfig};
+use tandem_tokenizer::ModelCard;
+use tandem_tokenizer::model_card::RuntimeConfig;
 use tokio::net::TcpListener;
 
 use crate::engine::Engine;

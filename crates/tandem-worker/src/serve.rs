@@ -14,7 +14,8 @@ use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
 use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
-use tandem_tokenizer::{ModelCard, ModelType};
+use tandem_tokenizer::ModelCard;
+use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
 use crate::engine::Engine;
@@ -47,7 +48,7 @@ impl WorkerRole {
     fn model_type(self) -> ModelType {
         match self {
             Self::Prefill => ModelType::PREFILL,
-            Self::Decode => ModelType::CHAT | ModelType::COMPLETIONS,
+            Self::Decode => ModelType::CHAT.union(ModelType::COMPLETIONS),
         }
     }
 }

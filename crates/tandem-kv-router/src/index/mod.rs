@@ -14,6 +14,7 @@
 mod approximate;
 mod radix;
 mod run;
+mod table;
 mod tree;
 
 use crate::Worker;

@@ -4,8 +4,8 @@
 //! so that matching a long prompt is a memory comparison and a few hash lookups rather than one
 //! lookup per block, and nothing ever moves.
 //!
-//! Memory: a block costs at most 48 bytes once (hash and pin count, with growth slack) and at most
-//! 39 bytes per worker that holds it (engine hash to place), a fork about 170 bytes. Blocks that
+//! Memory: a block costs at most 32 bytes once (its hash, with growth slack) and at most
+//! 43 bytes per worker that holds it (engine hash to place), a fork about 170 bytes. Blocks that
 //! nobody holds, kept because a worker holds deeper ones, are bounded by [`RadixIndex::sweep`].
 
 use rustc_hash::FxHashMap;
@@ -15,7 +15,8 @@ use thiserror::Error;
 
 use super::Overlaps;
 use super::run::Fork;
-use super::tree::{Place, ROOT, Tree, common_prefix, index32, table_bytes};
+use super::table::{PlaceTable, batches};
+use super::tree::{Place, ROOT, Tree, common_prefix, index32};
 use crate::Worker;
 
 /// Unheld blocks below which sweeping is not worth it.
@@ -40,7 +41,7 @@ pub struct RadixIndex {
 #[derive(Debug)]
 struct Slot {
     worker: Worker,
-    places: FxHashMap<SequenceHash, Place>,
+    places: PlaceTable,
 }
 
 /// Why an event was not applied.
@@ -166,10 +167,13 @@ impl RadixIndex {
             self.counts.unknown_blocks += blocks.len() as u64;
             return;
         };
-        for block in blocks {
-            match self.slots[slot as usize].places.remove(block) {
-                Some(place) => self.release(slot, place),
-                None => self.counts.unknown_blocks += 1,
+        for batch in batches(blocks) {
+            self.slots[slot as usize].places.touch(batch, |hash| *hash);
+            for &hash in batch {
+                match self.slots[slot as usize].places.remove(hash) {
+                    Some(place) => self.release(slot, place),
+                    None => self.counts.unknown_blocks += 1,
+                }
             }
         }
         self.sweep_if_worthwhile();
@@ -254,8 +258,8 @@ impl RadixIndex {
 
     /// Bytes on the heap; walks all runs.
     pub fn heap_bytes(&self) -> usize {
-        let places = self.slots.iter().map(|slot| slot.places.capacity());
-        let places: usize = places.map(table_bytes::<(SequenceHash, Place)>).sum();
+        let places = self.slots.iter().map(|slot| slot.places.heap_bytes());
+        let places: usize = places.sum();
         self.tree.heap_bytes() + places + self.slots.capacity() * size_of::<Slot>()
     }
 
@@ -270,9 +274,9 @@ impl RadixIndex {
             let lost = places
                 .iter()
                 .filter(|(_, place)| place.position >= reachable[place.run as usize]);
-            let lost: Vec<_> = lost.map(|(hash, place)| (*hash, *place)).collect();
+            let lost: Vec<_> = lost.collect();
             for (hash, place) in lost {
-                self.slots[slot as usize].places.remove(&hash);
+                self.slots[slot as usize].places.remove(hash);
                 self.release(slot, place);
             }
         }
@@ -286,7 +290,7 @@ impl RadixIndex {
 
     fn place(&self, worker: Worker, block: SequenceHash) -> Option<Place> {
         let slot = *self.slot_of.get(&worker)?;
-        self.slots[slot as usize].places.get(&block).copied()
+        self.slots[slot as usize].places.get(block)
     }
 
     fn slot(&mut self, worker: Worker) -> u32 {
@@ -295,7 +299,7 @@ impl RadixIndex {
         }
         let new = Slot {
             worker,
-            places: FxHashMap::default(),
+            places: PlaceTable::new(),
         };
         let slot = if let Some(slot) = self.free_slots.pop() {
             self.slots[slot as usize] = new;
@@ -316,7 +320,7 @@ impl RadixIndex {
             return blocks;
         }
         let fitting = blocks.iter().take_while(|block| {
-            let known = places.contains_key(&block.block_hash);
+            let known = places.get(block.block_hash).is_some();
             let fits = known || room > 0;
             room -= usize::from(fits && !known);
             fits
@@ -333,27 +337,33 @@ impl RadixIndex {
         let places = &mut self.slots[slot as usize].places;
         let before = places.len();
         let displaced_before = displaced.len();
-        for (block, position) in blocks.iter().zip(at.offset..) {
-            let place = Place {
-                run: at.run,
-                position,
-            };
-            let previous = places.insert(block.block_hash, place);
-            if previous == Some(place) {
-                continue;
+        places.reserve(blocks.len());
+        let mut positions = at.offset..;
+        for batch in batches(blocks) {
+            places.touch(batch, |block| block.block_hash);
+            for (block, position) in batch.iter().zip(positions.by_ref()) {
+                let place = Place {
+                    run: at.run,
+                    position,
+                };
+                let previous = places.insert(block.block_hash, place);
+                if previous == Some(place) {
+                    continue;
+                }
+                if !run.hold(holder, position as usize) {
+                    *self.aliases.entry((slot, place)).or_default() += 1;
+                }
+                displaced.extend(previous);
             }
-            if !run.hold(holder, position as usize) {
-                *self.aliases.entry((slot, place)).or_default() += 1;
-            }
-            displaced.extend(previous);
         }
         // Displaced hashes count until they are released.
         self.held += places.len() - before + displaced.len() - displaced_before;
     }
 
     fn release_all(&mut self, slot: u32) {
-        let places = std::mem::take(&mut self.slots[slot as usize].places);
-        for place in places.into_values() {
+        let places = &mut self.slots[slot as usize].places;
+        let places = std::mem::replace(places, PlaceTable::new());
+        for (_, place) in places.iter() {
             self.release(slot, place);
         }
     }

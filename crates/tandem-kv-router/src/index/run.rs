@@ -10,8 +10,8 @@ use tandem_protocol::kv::BlockHash;
 #[derive(Debug)]
 pub(super) struct Run {
     hashes: Vec<BlockHash>,
-    /// Per position: workers that hold the block plus runs that fork off after it.
-    pins: Vec<u32>,
+    /// Offsets at which other runs fork off, ascending, and how many do.
+    forks: SmallVec<[(u32, u32); 1]>,
     /// Workers that hold at least one block.
     pub(super) holders: SmallVec<[Holder; 1]>,
     /// Where this run forks off.
@@ -39,7 +39,7 @@ impl Run {
     pub(super) fn new(parent: Fork, head: BlockHash) -> Self {
         Self {
             hashes: Vec::new(),
-            pins: Vec::new(),
+            forks: SmallVec::new(),
             holders: SmallVec::new(),
             parent,
             head,
@@ -54,9 +54,8 @@ impl Run {
         self.hashes.len()
     }
 
-    /// Adds unpinned blocks at the end; the caller holds them before anything else happens.
-    pub(super) fn extend(&mut self, blocks: impl ExactSizeIterator<Item = BlockHash>) {
-        self.pins.resize(self.pins.len() + blocks.len(), 0);
+    /// Adds blocks at the end; the caller holds them before anything else happens.
+    pub(super) fn extend(&mut self, blocks: impl Iterator<Item = BlockHash>) {
         self.hashes.extend(blocks);
     }
 
@@ -75,13 +74,10 @@ impl Run {
 
     /// Marks `position` as held; false if it was already.
     pub(super) fn hold(&mut self, holder: usize, position: usize) -> bool {
-        let new = self.holders[holder].set(position);
-        self.pins[position] += u32::from(new);
-        new
+        self.holders[holder].set(position)
     }
 
-    /// Undoes [`Run::hold`], cutting positions that nobody needs any more off the end; returns how
-    /// many.
+    /// Undoes [`Run::hold`]; returns how many blocks nobody needs any more.
     pub(super) fn release(&mut self, slot: u32, position: usize) -> usize {
         let Some(index) = self.holders.iter().position(|holder| holder.slot == slot) else {
             debug_assert!(false, "a worker releases what it holds");
@@ -90,49 +86,69 @@ impl Run {
         if self.holders[index].clear(position) {
             self.holders.swap_remove(index);
         }
-        self.unpin(position)
+        self.cut()
     }
 
-    /// Records that a run forks off after `position`.
-    pub(super) fn pin(&mut self, position: usize) {
-        self.pins[position] += 1;
+    /// Records that a run forks off at `offset`.
+    pub(super) fn fork(&mut self, offset: u32) {
+        match self.forks.binary_search_by_key(&offset, |fork| fork.0) {
+            Ok(index) => self.forks[index].1 += 1,
+            Err(index) => self.forks.insert(index, (offset, 1)),
+        }
     }
 
-    /// Undoes [`Run::pin`], cutting positions that nobody needs any more off the end; returns how many.
-    pub(super) fn unpin(&mut self, position: usize) -> usize {
-        debug_assert!(self.pins[position] > 0, "pins are balanced");
-        self.pins[position] -= 1;
+    /// Undoes [`Run::fork`]; returns how many blocks nobody needs any more.
+    pub(super) fn unfork(&mut self, offset: u32) -> usize {
+        let Ok(index) = self.forks.binary_search_by_key(&offset, |fork| fork.0) else {
+            debug_assert!(false, "forks are balanced");
+            return 0;
+        };
+        self.forks[index].1 -= 1;
+        if self.forks[index].1 == 0 {
+            self.forks.remove(index);
+        }
+        self.cut()
+    }
+
+    /// Cuts off blocks at the end that nobody holds and nothing forks off after.
+    fn cut(&mut self) -> usize {
         let before = self.len();
-        while self.pins.last() == Some(&0) {
-            self.pins.pop();
+        let forked = self.forks.last().map_or(0, |fork| fork.0 as usize);
+        while self.len() > forked && !self.is_held(self.len() - 1) {
             self.hashes.pop();
         }
-        if self.hashes.capacity() > 4 * self.hashes.len() + 16 {
-            self.hashes.shrink_to(2 * self.hashes.len());
-            self.pins.shrink_to(2 * self.pins.len());
+        if self.hashes.capacity() > 4 * self.len() + 16 {
+            self.hashes.shrink_to(2 * self.len());
         }
         before - self.len()
+    }
+
+    fn is_held(&self, position: usize) -> bool {
+        self.holders.iter().any(|holder| holder.has(position))
     }
 
     /// Length of the prefix of which every block is held by somebody.
     pub(super) fn covered_prefix(&self) -> usize {
         (0..self.len())
-            .find(|&position| self.holders.iter().all(|holder| !holder.has(position)))
+            .find(|&position| !self.is_held(position))
             .unwrap_or(self.len())
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let holder_bytes: usize = self.holders.iter().map(Holder::heap_bytes).sum();
-        let spilled = if self.holders.spilled() {
-            self.holders.capacity() * size_of::<Holder>()
-        } else {
-            0
-        };
+        let bits = self.holders.iter().map(|holder| spilled(&holder.bits));
         self.hashes.capacity() * size_of::<BlockHash>()
-            + self.pins.capacity() * size_of::<u32>()
-            + spilled
-            + holder_bytes
+            + spilled(&self.forks)
+            + spilled(&self.holders)
+            + bits.sum::<usize>()
+    }
+}
+
+fn spilled<A: smallvec::Array>(vec: &SmallVec<A>) -> usize {
+    if vec.spilled() {
+        vec.capacity() * size_of::<A::Item>()
+    } else {
+        0
     }
 }
 
@@ -174,14 +190,6 @@ impl Holder {
         self.held -= 1;
         self.held == 0
     }
-
-    fn heap_bytes(&self) -> usize {
-        if self.bits.spilled() {
-            self.bits.capacity() * size_of::<u64>()
-        } else {
-            0
-        }
-    }
 }
 
 #[cfg(test)]
@@ -190,7 +198,7 @@ mod tests {
 
     fn run_of(length: u64) -> Run {
         let mut run = Run::new(Fork::default(), BlockHash(0));
-        run.extend((0..length).map(BlockHash).collect::<Vec<_>>().into_iter());
+        run.extend((0..length).map(BlockHash));
         run
     }
 
@@ -218,12 +226,12 @@ mod tests {
         for position in 0..100 {
             run.hold(holder, position);
         }
-        run.pin(10);
+        run.fork(11);
         for position in (0..100).rev() {
             run.release(0, position);
         }
         assert_eq!((run.len(), run.holders.len()), (11, 0));
-        run.unpin(10);
+        run.unfork(11);
         assert_eq!(run.len(), 0);
     }
 }

@@ -74,7 +74,7 @@ impl Tree {
                 run.extend(blocks);
                 return at;
             }
-            run.pin(at.offset as usize - 1);
+            run.fork(at.offset);
         }
         let mut run = Run::new(at, first);
         run.extend(blocks);
@@ -104,8 +104,7 @@ impl Tree {
                 return;
             }
             id = empty.parent.run;
-            let fork_at = empty.parent.offset as usize - 1;
-            self.positions -= self.runs[id as usize].unpin(fork_at);
+            self.positions -= self.runs[id as usize].unfork(empty.parent.offset);
         }
     }
 
@@ -140,7 +139,8 @@ impl Tree {
     pub(super) fn heap_bytes(&self) -> usize {
         let runs: usize = self.runs.iter().map(Run::heap_bytes).sum();
         runs + self.runs.capacity() * size_of::<Run>()
-            + table_bytes::<((Fork, BlockHash), u32)>(self.forks.capacity())
+            // A hash table is 7/8 full at capacity and keeps a control byte per entry.
+            + self.forks.capacity() * 8 / 7 * (size_of::<((Fork, BlockHash), u32)>() + 1)
     }
 }
 
@@ -152,9 +152,4 @@ pub(super) fn common_prefix(run: &[BlockHash], blocks: impl Iterator<Item = Bloc
 
 pub(super) fn index32(index: usize) -> u32 {
     u32::try_from(index).expect("an index of 2^32 blocks does not fit into memory")
-}
-
-/// Bytes of a hash table that takes `entries` without growing: 7/8 full, a control byte each.
-pub(super) fn table_bytes<T>(entries: usize) -> usize {
-    (entries * 8 / 7) * (size_of::<T>() + 1)
 }
