@@ -87,7 +87,7 @@ def write_results(results: dict, directory: Path) -> None:
     """results.json and RESULTS.md."""
     (directory / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     lines = ["# Results of tandem-nano-chat", "", "Greedy decoding in f32 from the bf16 checkpoint, unless a row says otherwise.  The prompts are",
-             "in `heldout.py`: wordings that the training templates do not use.", "", "| group | correct | of | share |", "| --- | ---: | ---: | ---: |"]
+             "in `heldout.py`; its head says which of them training may have seen.", "", "| group | correct | of | share |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {group} | {m['correct']} | {m['of']} | {m['share'] * 100:.1f} % |" for group, m in results["metrics"].items()]
     if run := results.get("run"):
         lines += ["", f"Training: {run['steps']} steps, {run['tokens'] / 1e6:.0f} M tokens, {run['train_seconds']:.0f} s on one {run['device']}.", "",

@@ -1,4 +1,8 @@
-"""Held-out prompts, written by hand in wordings that the templates do not use.
+"""Prompts for the evaluation, written by hand and mostly in wordings that the templates do not use.
+
+Not new to the model: the wording and many of the numbers of the "What is a+b?" rows (the sum after
+a long prompt and the expert prompt too), the questions under the system prompts (the system prompts
+are new), "Count from 1 to", and about a dozen of the questions on facts, greetings and history.
 
 Every case is (group, messages, check); a check takes the reply and says whether
 it is right.
