@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tandem_runtime::telemetry::LogFormat;
+
+use crate::commands::{classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, up::UpArgs};
+
+/// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, propagate_version = true)]
+pub(crate) struct Args {
+    /// What is logged to standard error: a level, or target=level,…
+    #[arg(long, global = true, default_value = "info", env = "TANDEM_LOG")]
+    pub log: String,
+
+    /// Form of the log lines
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "TANDEM_LOG_FORMAT")]
+    pub log_format: Format,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The roles and tools of the binary.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole stack in this process: gateway, semantic router, frontend and workers
+    Up(Box<UpArgs>),
+    /// Classify a text: domain, jailbreak, personal data
+    Classify(ClassifyArgs),
+    /// Score the encoder on labelled validation sets
+    Eval(EvalArgs),
+    /// Check router configuration files
+    Config(ConfigArgs),
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// Where files that can be made again are kept.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct CacheArgs {
+    /// Where the models inside this binary are unpacked [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "TANDEM_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl CacheArgs {
+    /// The directory; the system's temporary one if the user has none.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.cache_dir
+            .clone()
+            .or_else(|| dirs::cache_dir().map(|cache| cache.join("tandem")))
+            .unwrap_or_else(|| std::env::temp_dir().join("tandem"))
+    }
+}

@@ -1,0 +1,158 @@
+//! `tandem up`: the whole stack in one process.
+
+mod banner;
+mod stack;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tandem_frontend::FrontendArgs;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::args::CacheArgs;
+use crate::model::HubArgs;
+use crate::workers_spec::WorkersSpec;
+
+/// Most time from the first signal to the end of the process.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `tandem up`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Address that both ports listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub host: IpAddr,
+
+    /// Port of the gateway, which routes by meaning; 0 takes any free port
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+
+    /// Port of the frontend, which serves the model directly; 0 takes any free port
+    #[arg(long, default_value_t = 8000)]
+    pub frontend_port: u16,
+
+    /// Workers to run: prefill=N,decode=M, or both=N
+    #[arg(long, default_value = "prefill=1,decode=1", value_name = "SPEC")]
+    pub workers: WorkersSpec,
+
+    /// Model directory, or model on the Hugging Face hub, ORG/NAME[@REVISION] [default: the small
+    /// chat model inside this binary]
+    #[arg(long, value_name = "PATH_OR_HUB_ID")]
+    pub model: Option<String>,
+
+    /// Name under which the model is served [default: the hub id or the directory's name]
+    #[arg(long, value_name = "NAME")]
+    pub served_model_name: Option<String>,
+
+    /// Router configuration file [default: every domain to the served model]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Threads of each engine [default: all processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// KV cache of each worker, in blocks of 16 tokens
+    #[arg(long, default_value_t = 2048, value_name = "BLOCKS")]
+    pub kv_blocks: usize,
+
+    /// Longest prompt and answer together, in tokens [default: the model's]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_model_len: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+
+    #[command(flatten)]
+    pub frontend: FrontendArgs,
+
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+/// Runs until a signal asks to stop.
+pub(crate) fn run(args: &UpArgs) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the async runtime")?;
+    let result = runtime.block_on(serve(args));
+    // Whatever hangs in a blocking call must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn serve(args: &UpArgs) -> Result<()> {
+    // The cheap things that can be wrong come first.
+    let listeners = Listeners {
+        gateway: bind(args.host, args.port, "--port").await?,
+        frontend: bind(args.host, args.frontend_port, "--frontend-port").await?,
+    };
+    let mut signals = Signals::install()?;
+    let stack = tokio::select! {
+        stack = stack::start(args, listeners) => stack?,
+        () = signals.next() => return Ok(()),
+    };
+    banner::print(&stack.summary);
+    signals.next().await;
+    info!("stopping: requests in flight may finish");
+    let stopped = tokio::time::timeout(STOP_TIMEOUT, stack.stop());
+    tokio::select! {
+        stopped = stopped => {
+            if stopped.is_err() {
+                info!("stopped with requests in flight: they took too long");
+            }
+        }
+        () = signals.next() => info!("stopped at once: second signal"),
+    }
+    Ok(())
+}
+
+/// The bound ports.
+struct Listeners {
+    gateway: TcpListener,
+    frontend: TcpListener,
+}
+
+async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
+    let address = SocketAddr::new(host, port);
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
+}
+
+/// Interrupt and terminate.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .context("failed to listen for SIGTERM")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        let interrupt = async {
+            // Without a handler for Ctrl-C, SIGTERM is the only way out.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        #[cfg(unix)]
+        tokio::select! {
+            () = interrupt => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        interrupt.await;
+    }
+}

@@ -1,0 +1,343 @@
+//! Builds every part of `tandem up` and hands each what it needs: the only wiring there is.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use futures::future::try_join_all;
+use prometheus_client::registry::Registry;
+use tandem_classifier::{EncoderClassifier, Settings};
+use tandem_frontend::Frontend;
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
+use tandem_runtime::Lifecycle;
+use tandem_runtime::discovery::MemoryDiscovery;
+use tandem_runtime::messaging::MemoryMessaging;
+use tandem_runtime::request_plane::MemoryRequestPlane;
+use tandem_semantic_router::{Router, RouterConfig};
+use tandem_tokenizer::ModelCard;
+use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tandem_worker::engine::embedded::EmbeddedConfig;
+use tandem_worker::{Planes, Worker, WorkerOptions, WorkerRole};
+use tracing::warn;
+
+use super::banner::{Part, Summary};
+use super::{Listeners, UpArgs};
+use crate::commands::load_config;
+use crate::model::resolve;
+use crate::shipped::{NANO_CHAT, NANO_ENCODER};
+
+/// Deployment that all parts of one process belong to.
+const NAMESPACE: &str = "tandem";
+/// Most time for requests in flight when the process was asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
+/// Most time between a worker's registration and the frontend's readiness.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Everything that runs.
+pub(super) struct Stack {
+    /// What runs where.
+    pub summary: Summary,
+    /// Serves clients; stops first.
+    http: Lifecycle,
+    /// Follows workers; stops when no request needs it any more.
+    plane: Lifecycle,
+    workers: Vec<Worker>,
+}
+
+/// Starts every part.
+pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> {
+    let started = Instant::now();
+    let mut parts = Vec::new();
+    let cache = args.cache.directory();
+    let directory = timed(&mut parts, "model files", model_directory(args, &cache)).await?;
+    let name = served_name(args, &directory);
+    let card = ModelCard::from_dir(&directory, card_settings(&name))?;
+    let router_config = router_config(args, &name)?;
+
+    let discovery = MemoryDiscovery::new();
+    let planes = SharedPlanes {
+        messaging: Arc::new(MemoryMessaging::new()),
+        requests: Arc::new(MemoryRequestPlane::new()),
+    };
+    let http = Lifecycle::new();
+    let plane = Lifecycle::new();
+    let mut registry = Registry::default();
+
+    let frontend_planes = tandem_frontend::Planes {
+        discovery: Arc::new(discovery.join()),
+        messaging: planes.messaging.clone(),
+        requests: planes.requests.clone(),
+    };
+    let frontend = Frontend::start(&args.frontend, frontend_planes, &mut registry, &plane);
+    let workers = launch_workers(args, &directory, &card, &discovery, &planes);
+    let classifier = load_classifier(&cache);
+    let (workers, classifier) = tokio::try_join!(workers, classifier)?;
+    let engines = workers
+        .iter()
+        .map(|one| (one.name.clone(), Arc::clone(one.worker.engine())));
+    tandem_worker::metrics::register(engines.collect(), &mut registry);
+
+    let auto_model = router_config
+        .auto_models
+        .first()
+        .cloned()
+        .unwrap_or_else(|| "auto".to_owned());
+    let gateway_address = listeners.gateway.local_addr()?;
+    let frontend_address = listeners.frontend.local_addr()?;
+    http.spawn_to_end(Arc::clone(&frontend).serve(
+        listeners.frontend,
+        Arc::new(registry),
+        http.clone(),
+    ));
+    let gateway = gateway(
+        router_config,
+        classifier.classifier,
+        frontend_address.port(),
+        args,
+    )?;
+    http.spawn_to_end(gateway.serve(listeners.gateway, http.stopping().clone()));
+
+    for one in &workers {
+        parts.push(one.part.clone());
+    }
+    parts.push(classifier.part);
+    timed(&mut parts, "routing", wait_until_ready(&frontend, &name)).await?;
+    Ok(Stack {
+        summary: Summary {
+            model: name,
+            auto_model,
+            gateway: gateway_address,
+            frontend: frontend_address,
+            parts,
+            total: started.elapsed(),
+        },
+        http,
+        plane,
+        workers: workers.into_iter().map(|one| one.worker).collect(),
+    })
+}
+
+impl Stack {
+    /// Lets requests in flight finish, then stops everything.
+    pub(super) async fn stop(self) {
+        if let Err(error) = self.http.stop(DRAIN_TIMEOUT).await {
+            warn!(%error, "cut off requests");
+        }
+        for worker in self.workers {
+            worker.stop().await;
+        }
+        if let Err(error) = self.plane.stop(Duration::from_secs(1)).await {
+            warn!(%error, "left tasks behind");
+        }
+    }
+}
+
+/// What every role of the process shares.
+struct SharedPlanes {
+    messaging: Arc<MemoryMessaging>,
+    requests: Arc<MemoryRequestPlane>,
+}
+
+struct LaunchedWorker {
+    name: String,
+    worker: Worker,
+    part: Part,
+}
+
+struct LoadedClassifier {
+    classifier: Arc<EncoderClassifier>,
+    part: Part,
+}
+
+/// Runs `work` and notes how long it took and what came out.
+async fn timed<T: Detail>(
+    parts: &mut Vec<Part>,
+    name: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let started = Instant::now();
+    let result = work.await?;
+    parts.push(Part {
+        name: name.to_owned(),
+        detail: result.detail(),
+        took: started.elapsed(),
+    });
+    Ok(result)
+}
+
+/// What the summary says of a result.
+trait Detail {
+    fn detail(&self) -> String;
+}
+
+impl Detail for PathBuf {
+    fn detail(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Detail for &'static str {
+    fn detail(&self) -> String {
+        (*self).to_owned()
+    }
+}
+
+async fn model_directory(args: &UpArgs, cache: &Path) -> Result<PathBuf> {
+    match &args.model {
+        Some(model) => resolve(model, &args.hub).await,
+        None => {
+            let cache = cache.to_owned();
+            tokio::task::spawn_blocking(move || NANO_CHAT.unpack(&cache)).await?
+        }
+    }
+}
+
+/// Capacity and role are each worker's own.
+fn card_settings(name: &str) -> CardSettings {
+    CardSettings {
+        display_name: Some(name.to_owned()),
+        max_context_length: None,
+        kv_cache_block_size: 16,
+        model_type: ModelType::CHAT.union(ModelType::COMPLETIONS),
+        runtime_config: RuntimeConfig::default(),
+    }
+}
+
+fn served_name(args: &UpArgs, directory: &Path) -> String {
+    if let Some(name) = &args.served_model_name {
+        return name.clone();
+    }
+    match &args.model {
+        None => NANO_CHAT.name.to_owned(),
+        Some(model) if Path::new(model).exists() => directory
+            .file_name()
+            .map_or_else(|| model.clone(), |name| name.to_string_lossy().into_owned()),
+        Some(model) => model.split('@').next().unwrap_or(model).to_owned(),
+    }
+}
+
+fn router_config(args: &UpArgs, model: &str) -> Result<RouterConfig> {
+    let Some(path) = &args.config else {
+        return Ok(RouterConfig::built_in(model));
+    };
+    let loaded = load_config(path)?;
+    for warning in &loaded.warnings {
+        warn!(config = %path.display(), "{warning}");
+    }
+    Ok(loaded.config.with_default_security())
+}
+
+async fn launch_workers(
+    args: &UpArgs,
+    directory: &Path,
+    card: &ModelCard,
+    discovery: &MemoryDiscovery,
+    planes: &SharedPlanes,
+) -> Result<Vec<LaunchedWorker>> {
+    let prefill = (1..=args.workers.prefill).map(|i| (WorkerRole::Prefill, i));
+    let decode = (1..=args.workers.decode).map(|i| (WorkerRole::Decode, i));
+    let launches = prefill.chain(decode).map(|(role, i)| {
+        let options = WorkerOptions {
+            directory: directory.to_owned(),
+            card: card.clone(),
+            role,
+            namespace: NAMESPACE.to_owned(),
+            transfer_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            engine: EmbeddedConfig {
+                threads: args.threads.map(usize::from),
+                kv_blocks: Some(args.kv_blocks),
+                context_length: args.max_model_len,
+                ..EmbeddedConfig::default()
+            },
+        };
+        let planes = Planes {
+            discovery: Arc::new(discovery.join()),
+            messaging: planes.messaging.clone(),
+            requests: planes.requests.clone(),
+        };
+        launch(format!("{}-{i}", role.component()), options, planes)
+    });
+    try_join_all(launches).await
+}
+
+async fn launch(name: String, options: WorkerOptions, planes: Planes) -> Result<LaunchedWorker> {
+    let started = Instant::now();
+    let directory = options.directory.clone();
+    let worker = Worker::launch(options, planes)
+        .await
+        .with_context(|| format!("failed to run the model in {}", directory.display()))?;
+    let info = worker.engine().info();
+    let detail = format!(
+        "embedded engine, {} KV blocks of {}, context {}",
+        info.total_blocks, info.block_size, info.context_length
+    );
+    let part = Part {
+        name: format!("worker {name}"),
+        detail,
+        took: started.elapsed(),
+    };
+    Ok(LaunchedWorker { name, worker, part })
+}
+
+async fn load_classifier(cache: &Path) -> Result<LoadedClassifier> {
+    let started = Instant::now();
+    let cache = cache.to_owned();
+    let load = move || -> Result<EncoderClassifier> {
+        let directory = NANO_ENCODER.unpack(&cache)?;
+        EncoderClassifier::nano(&directory, Settings::default())
+            .with_context(|| format!("failed to load the encoder in {}", directory.display()))
+    };
+    let classifier = Arc::new(tokio::task::spawn_blocking(load).await??);
+    let part = Part {
+        name: "semantic router".to_owned(),
+        detail: format!("{}: domain, jailbreak, personal data", NANO_ENCODER.name),
+        took: started.elapsed(),
+    };
+    Ok(LoadedClassifier { classifier, part })
+}
+
+fn gateway(
+    config: RouterConfig,
+    classifier: Arc<EncoderClassifier>,
+    frontend_port: u16,
+    args: &UpArgs,
+) -> Result<Gateway> {
+    let host = if args.host.is_unspecified() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        args.host
+    };
+    let authority = std::net::SocketAddr::new(host, frontend_port);
+    let upstream = format!("http://{authority}").parse()?;
+    let mut registry = Registry::default();
+    let metrics = Arc::new(GatewayMetrics::register(&mut registry));
+    let router = Arc::new(ArcSwap::from_pointee(Router::new(config, classifier)));
+    let options = GatewayOptions {
+        max_body_bytes: args.frontend.body_limit_bytes(),
+        drain_timeout: DRAIN_TIMEOUT,
+        ..GatewayOptions::default()
+    };
+    Ok(Gateway::new(
+        router,
+        &upstream,
+        options,
+        metrics,
+        Arc::new(registry),
+    )?)
+}
+
+async fn wait_until_ready(frontend: &Frontend, model: &str) -> Result<&'static str> {
+    let ready = async {
+        while !frontend.is_ready(model) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(READY_TIMEOUT, ready)
+        .await
+        .context("the frontend could not use the model's tokenizer; see the log above")?;
+    Ok("frontend follows the workers' KV events")
+}

@@ -1,0 +1,45 @@
+//! The `tandem` binary: parses arguments, builds the parts, runs them.
+//!
+//! This is the only crate that knows more than one service, and the only one that prints.
+
+mod args;
+mod commands;
+mod model;
+mod shipped;
+mod workers_spec;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    tandem_runtime::telemetry::init(&args.log, args.log_format.into())?;
+    match args.command {
+        Command::Up(up) => commands::up::run(&up),
+        Command::Classify(classify) => commands::classify::run(&classify),
+        Command::Eval(eval) => commands::eval::run(&eval),
+        Command::Config(config) => commands::config::run(&config),
+    }
+}
+
+/// One line that says what was attempted and what went wrong.
+#[expect(
+    clippy::print_stderr,
+    reason = "the error of a command line tool goes to standard error"
+)]
+fn report(error: &anyhow::Error) {
+    eprintln!("tandem: {error:#}");
+}

@@ -1,0 +1,177 @@
+//! What a user calls a model to a directory on this machine.
+//!
+//! A directory is taken as it is. Anything else of the form `org/name` or `org/name@revision` is
+//! a model of a Hugging Face hub: it is fetched into the hub cache that all tools share, and found
+//! there again without a network.
+
+mod download;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::{Error, HubError};
+
+/// Files that every model must have.
+const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// Names the files of weights that are split.
+const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
+/// Weights in one file.
+const WEIGHTS: &str = "model.safetensors";
+
+/// How to reach a hub, read from flags and environment by the caller.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Directory of the hub cache: `$HF_HUB_CACHE`, else `$HF_HOME/hub`, else
+    /// `~/.cache/huggingface/hub`.
+    pub cache: PathBuf,
+    /// Where models come from: `$HF_ENDPOINT`, else [`HubOptions::ENDPOINT`].
+    pub endpoint: String,
+    /// Credentials: `$HF_TOKEN`.
+    pub token: Option<String>,
+    /// Whether to use the cache only: `$HF_HUB_OFFLINE`.
+    pub offline: bool,
+    /// Whether weights are needed, or only what a frontend reads.
+    pub weights: bool,
+}
+
+impl HubOptions {
+    /// The public hub.
+    pub const ENDPOINT: &'static str = "https://huggingface.co";
+}
+
+/// Progress of one file's download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownloadEvent {
+    /// A download begins.
+    Started {
+        /// The file.
+        file: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// More bytes have arrived.
+    Advanced {
+        /// The file.
+        file: String,
+        /// How many more.
+        bytes: u64,
+    },
+    /// The file is complete.
+    Finished {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Called as downloads proceed.
+pub type OnProgress = Arc<dyn Fn(DownloadEvent) + Send + Sync>;
+
+/// A model of a hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModelId {
+    /// As the user wrote it.
+    text: String,
+    name: String,
+    revision: String,
+}
+
+/// Finds or fetches `model` and checks that the directory has what is needed.
+///
+/// # Errors
+/// The model is not there, cannot be fetched, or lacks a file; the message says what to do.
+pub async fn resolve(
+    model: &str,
+    options: &HubOptions,
+    on_progress: OnProgress,
+) -> Result<PathBuf, Error> {
+    let directory = Path::new(model);
+    if directory.is_dir() {
+        check_directory(directory, options.weights)?;
+        return Ok(directory.to_owned());
+    }
+    let id = ModelId::parse(model).ok_or_else(|| HubError::NoSuchDirectory {
+        model: model.to_owned(),
+    })?;
+    let cached = download::cached(&id, options);
+    let complete = cached.filter(|directory| check_directory(directory, options.weights).is_ok());
+    if options.offline {
+        let missing = || HubError::NotCached {
+            model: id.text.clone(),
+            cache: options.cache.clone(),
+        };
+        return complete.ok_or_else(|| missing().into());
+    }
+    match download::fetch(&id, options, on_progress).await {
+        Err(HubError::Unreachable { .. }) if complete.is_some() => Ok(complete.unwrap_or_default()),
+        fetched => Ok(fetched?),
+    }
+}
+
+/// Checks that a model directory has what is needed, weights included if asked for.
+///
+/// # Errors
+/// Names the first file that is missing.
+pub fn check_directory(directory: &Path, weights: bool) -> Result<(), Error> {
+    let missing = |file: &str| Error::MissingFile {
+        directory: directory.to_owned(),
+        file: file.to_owned(),
+    };
+    let absent = |file: &str| !directory.join(file).is_file();
+    if let Some(file) = NEEDED.into_iter().find(|file| absent(file)) {
+        return Err(missing(file));
+    }
+    if !weights || !absent(WEIGHTS) {
+        return Ok(());
+    }
+    if absent(WEIGHTS_INDEX) {
+        return Err(missing(WEIGHTS));
+    }
+    let shards = shards(&directory.join(WEIGHTS_INDEX))?;
+    shards
+        .iter()
+        .find(|file| absent(file))
+        .map_or(Ok(()), |file| Err(missing(file)))
+}
+
+/// The files that an index of split weights names.
+fn shards(index: &Path) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: std::collections::BTreeMap<String, String>,
+    }
+    let json = std::fs::read(index).map_err(|source| Error::Read {
+        path: index.to_owned(),
+        source,
+    })?;
+    let parsed: Index = serde_json::from_slice(&json).map_err(|error| Error::InvalidFile {
+        path: index.to_owned(),
+        message: error.to_string(),
+    })?;
+    let mut files: Vec<_> = parsed.weight_map.into_values().collect();
+    files.sort_unstable();
+    files.dedup();
+    Ok(files)
+}
+
+impl ModelId {
+    /// `org/name` or `org/name@revision`; `None` for what can only be a path.
+    fn parse(text: &str) -> Option<Self> {
+        let (name, revision) = text.split_once('@').unwrap_or((text, "main"));
+        let valid = |part: &str, others: &str| {
+            let fits = |char: char| char.is_ascii_alphanumeric() || others.contains(char);
+            !part.is_empty() && !part.starts_with('.') && part.chars().all(fits)
+        };
+        let (org, model) = name.split_once('/')?;
+        let fits = valid(org, "-_.") && valid(model, "-_.") && valid(revision, "-_./");
+        fits.then(|| Self {
+            text: text.to_owned(),
+            name: name.to_owned(),
+            revision: revision.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Downloads through the `hf-hub` library, which keeps the cache's layout and resumes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hf_hub::api::tokio::{Api, ApiBuilder, ApiError, ApiRepo, Progress};
+use hf_hub::{Cache, Repo, RepoType};
+
+use super::{
+    DownloadEvent, HubOptions, ModelId, NEEDED, OnProgress, WEIGHTS, WEIGHTS_INDEX, shards,
+};
+use crate::HubError;
+
+/// Files that are fetched if the model has them.
+const OPTIONAL: [&str; 5] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// How long the hub may take to describe a model.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Directory of the model in the cache, whether complete or not.
+pub(super) fn cached(id: &ModelId, options: &HubOptions) -> Option<PathBuf> {
+    let config = Cache::new(options.cache.clone())
+        .repo(repo(id))
+        .get(NEEDED[0])?;
+    config.parent().map(PathBuf::from)
+}
+
+/// Fetches what is missing or has changed; returns the model's directory in the cache.
+pub(super) async fn fetch(
+    id: &ModelId,
+    options: &HubOptions,
+    on_progress: OnProgress,
+) -> Result<PathBuf, HubError> {
+    let download = Download {
+        api: api(id, options)?.repo(repo(id)),
+        id,
+        options,
+        on_progress,
+    };
+    let info = tokio::time::timeout(PATIENCE, download.api.info()).await;
+    let info = info.map_err(|_| download.unreachable("no answer".to_owned()))?;
+    let info = info.map_err(|error| download.refused(&error))?;
+    let has = |file: &str| {
+        info.siblings
+            .iter()
+            .any(|sibling| sibling.rfilename == file)
+    };
+    let mut directory = PathBuf::new();
+    for file in NEEDED {
+        if !has(file) {
+            return Err(download.incomplete(file));
+        }
+        let path = download.file(file, &info.sha).await?;
+        directory = path.parent().map(PathBuf::from).unwrap_or_default();
+    }
+    for file in OPTIONAL.into_iter().filter(|file| has(file)) {
+        download.file(file, &info.sha).await?;
+    }
+    if options.weights {
+        for file in download.weights(has, &info.sha).await? {
+            download.file(&file, &info.sha).await?;
+        }
+    }
+    Ok(directory)
+}
+
+struct Download<'a> {
+    api: ApiRepo,
+    id: &'a ModelId,
+    options: &'a HubOptions,
+    on_progress: OnProgress,
+}
+
+impl Download<'_> {
+    /// Names the files of the weights.
+    async fn weights(
+        &self,
+        has: impl Fn(&str) -> bool,
+        commit: &str,
+    ) -> Result<Vec<String>, HubError> {
+        if has(WEIGHTS) {
+            return Ok(vec![WEIGHTS.to_owned()]);
+        }
+        if !has(WEIGHTS_INDEX) {
+            return Err(self.incomplete(WEIGHTS));
+        }
+        let index = self.file(WEIGHTS_INDEX, commit).await?;
+        shards(&index).map_err(|error| self.failed(WEIGHTS_INDEX, error.to_string()))
+    }
+
+    /// Path of a file of the given commit, fetched if the cache does not have it.
+    async fn file(&self, file: &str, commit: &str) -> Result<PathBuf, HubError> {
+        let cache = Cache::new(self.options.cache.clone()).repo(repo(self.id));
+        let path = cache.pointer_path(commit).join(file);
+        if path.is_file() {
+            // The revision may have come back to a commit that was fetched before.
+            let noted = cache.create_ref(commit);
+            return noted
+                .map(|()| path)
+                .map_err(|error| self.failed(file, error.to_string()));
+        }
+        let observer = Observer {
+            file: file.to_owned(),
+            on_progress: self.on_progress.clone(),
+        };
+        let fetched = self.api.download_with_progress(file, observer).await;
+        fetched.map_err(|error| match self.refused(&error) {
+            HubError::NotFound { .. } => self.incomplete(file),
+            HubError::Unreachable { message, .. } => self.failed(file, message),
+            other => other,
+        })
+    }
+
+    fn refused(&self, error: &ApiError) -> HubError {
+        let status = match error {
+            ApiError::RequestError(error) => error.status().map(|status| status.as_u16()),
+            _ => None,
+        };
+        let model = self.id.text.clone();
+        let endpoint = self.options.endpoint.clone();
+        match status {
+            // The hub answers 401 for models that do not exist, too, unless a token is sent.
+            Some(401 | 403) => HubError::Unauthorized { model, endpoint },
+            Some(404) => HubError::NotFound { model, endpoint },
+            _ => self.unreachable(causes(error)),
+        }
+    }
+
+    fn unreachable(&self, message: String) -> HubError {
+        HubError::Unreachable {
+            model: self.id.text.clone(),
+            endpoint: self.options.endpoint.clone(),
+            message,
+        }
+    }
+
+    fn incomplete(&self, file: &str) -> HubError {
+        HubError::Incomplete {
+            model: self.id.text.clone(),
+            file: file.to_owned(),
+        }
+    }
+
+    fn failed(&self, file: &str, message: String) -> HubError {
+        HubError::Download {
+            model: self.id.text.clone(),
+            file: file.to_owned(),
+            message,
+        }
+    }
+}
+
+fn repo(id: &ModelId) -> Repo {
+    Repo::with_revision(id.name.clone(), RepoType::Model, id.revision.clone())
+}
+
+fn api(id: &ModelId, options: &HubOptions) -> Result<Api, HubError> {
+    let builder = ApiBuilder::from_cache(Cache::new(options.cache.clone()))
+        .with_endpoint(options.endpoint.trim_end_matches('/').to_owned())
+        .with_token(options.token.clone())
+        .with_progress(false);
+    builder.build().map_err(|error| HubError::Unreachable {
+        model: id.text.clone(),
+        endpoint: options.endpoint.clone(),
+        message: causes(&error),
+    })
+}
+
+/// An error with its causes, which name what really happened.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[derive(Clone)]
+struct Observer {
+    file: String,
+    on_progress: OnProgress,
+}
+
+impl Progress for Observer {
+    async fn init(&mut self, size: usize, _file: &str) {
+        (self.on_progress)(DownloadEvent::Started {
+            file: self.file.clone(),
+            bytes: size as u64,
+        });
+    }
+
+    async fn update(&mut self, size: usize) {
+        (self.on_progress)(DownloadEvent::Advanced {
+            file: self.file.clone(),
+            bytes: size as u64,
+        });
+    }
+
+    async fn finish(&mut self) {
+        (self.on_progress)(DownloadEvent::Finished {
+            file: self.file.clone(),
+        });
+    }
+}
