@@ -101,7 +101,7 @@ class Tandem:
 
     def _port(self, role: str) -> int:
         for line in self.out.since():
-            if role in line and (found := re.search(r"(?:\d+\.){3}\d+:(\d+)", line)):
+            if found := re.search(rf"{role} http://[^\s/]+:(\d+)", line):
                 return int(found[1])
         raise AssertionError(f"the summary names no {role} address\n{self.story()}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from openai import OpenAI
 
 from openai_client import sdk
-from prompts import long_messages, user
+from prompts import long_messages, long_text, user
 from tandem_process import Tandem
 
 REQUESTS = 40
@@ -92,21 +92,29 @@ def test_forty_requests_at_once_are_answered_as_one_by_one(tandem: Tandem, model
     assert tandem.metrics().value("dynamo_frontend_inflight_requests") == 0
 
 
-def test_a_long_prompt_does_not_hold_up_a_running_stream(tandem: Tandem, model: str) -> None:
-    """Both finish, and the stream goes on while the prompt is computed."""
-    with sdk(tandem.frontend) as client, ThreadPoolExecutor(4) as pool:
+def test_a_long_prompt_does_not_hold_up_a_running_stream(up, model: str) -> None:
+    """One worker does both, and still the stream goes on while the prompt is computed."""
+    with up("--workers", "both=1") as server, sdk(server.frontend) as client:
         stream = client.chat.completions.create(
             model=model,
             messages=user("Tell me a story."),
-            max_tokens=200,
+            max_tokens=1000,
             temperature=0,
             stream=True,
             extra_body={"ignore_eos": True},
         )
         chunks = iter(stream)
         next(chunks)
-        jobs = [pool.submit(Job(4 + 5 * i, model).long, client) for i in range(3)]
-        rest = list(chunks)
-        answers = [job.result() for job in jobs]
-    assert rest[-1].choices[0].finish_reason == "length"
-    assert all(answers)
+        with ThreadPoolExecutor(1) as pool:
+            prompt = user(long_text("marjoram", sentences=150))
+            job = pool.submit(
+                client.chat.completions.create, model=model, messages=prompt, max_tokens=1
+            )
+            meanwhile = 0
+            while not job.done():
+                next(chunks)
+                meanwhile += 1
+        answer = job.result()
+        stream.close()
+    assert answer.usage.prompt_tokens > 1500
+    assert meanwhile >= 4, f"only {meanwhile} tokens while {answer.usage.prompt_tokens} were read"

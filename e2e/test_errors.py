@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import openai
 import pytest
@@ -45,12 +46,16 @@ def test_deeply_nested_json_is_refused_and_not_followed(port: int) -> None:
     refused(post(port, CHAT, '{"model": "m", "messages": ' + "[" * 200_000), 400)
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "http://localhost/cat.png"}}
+"""No model here can see it; an answer that ignores it would be about something else."""
+
 CHAT_ERRORS = [
     ({"messages": None}, "messages"),
     ({"messages": []}, "messages"),
     ({"messages": "hello"}, "messages"),
     ({"messages": [{"role": "wizard", "content": "hello"}]}, "messages[0].role"),
     ({"messages": [{"role": "user", "content": 5}]}, "messages"),
+    ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages"),
     ({"model": 5}, "model"),
     ({"temperature": "hot"}, "temperature"),
     ({"temperature": 2.5}, "temperature"),
@@ -91,7 +96,8 @@ def test_a_bad_chat_member_is_named(port: int, model: str, change: dict, param: 
     error = refused(post(port, CHAT, body), 400)
     assert error["param"] is not None, error
     assert error["param"].startswith(param), error
-    assert param.split("[")[0] in error["message"], error
+    member = re.split(r"\W+", param)[-1]
+    assert member in error["message"], error
 
 
 TEXT_ERRORS = [
@@ -185,6 +191,16 @@ def test_a_body_that_turns_out_to_be_too_large(port: int) -> None:
     chunk = f"{MEGABYTE:x}\r\n".encode() + b" " * MEGABYTE + b"\r\n"
     with connect(port) as connection:
         refused(send_until_answered(connection, iter([head.encode(), *[chunk] * 50])), 413)
+
+
+def test_a_full_queue_says_when_to_come_back(tandem: Tandem, port: int, model: str) -> None:
+    """Four thousand prompts at once are more than a worker lets wait."""
+    body = {"model": model, "prompt": ["a"] * 4000, "max_tokens": 1}
+    response = post(port, TEXT, body)
+    refused(response, 503)
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+    tandem.wait_for_metric(lambda m: m.value("tandem_worker_waiting_requests") == 0)
+    still_serves(port, model)
 
 
 def still_serves(port: int, model: str) -> None:

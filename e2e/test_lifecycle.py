@@ -29,23 +29,26 @@ def story(model: str, tokens: int) -> dict:
     return body | {"max_tokens": tokens, "ignore_eos": True, "stream": True}
 
 
-def refused(run, *args: str) -> str:
-    """What `tandem ARGS…` prints when it refuses: one line that people can act on."""
+def refused(run, *args: str, lines: int = 1) -> str:
+    """What `tandem ARGS…` prints when it refuses: few lines that people can act on."""
     with run("--log", "error", *args) as process:
         code = process.wait(30)
         process.log.end(2)
-        lines = [line for line in process.log.since() if line.strip()]
+        printed = [line for line in process.log.since() if line.strip()]
         assert code not in (0, 101), process.story()
-        text = "\n".join(lines)
+        text = "\n".join(printed)
         assert "panicked" not in text and "backtrace" not in text.lower(), text
         assert process.out.since() == [], "errors belong on standard error"
-        assert len(lines) == 1, text
-        return lines[0]
+        assert len(printed) == lines, text
+        return text
 
 
+@pytest.mark.parametrize("door", ["gateway", "frontend"])
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_a_stream_in_flight_is_completed(up, model: str, number: signal.Signals) -> None:
-    with up() as server, EventStream(server.gateway, CHAT, story(model, 60)) as stream:
+def test_a_stream_in_flight_is_completed(
+    up, model: str, number: signal.Signals, door: str
+) -> None:
+    with up() as server, EventStream(getattr(server, door), CHAT, story(model, 60)) as stream:
         events = stream.events()
         next(events)
         asked = time.monotonic()
@@ -57,19 +60,23 @@ def test_a_stream_in_flight_is_completed(up, model: str, number: signal.Signals)
         assert time.monotonic() - asked < STOP_LIMIT + SLACK
 
 
-def test_an_endless_stream_does_not_keep_the_process(up, model: str) -> None:
-    with up("--workers", "both=1") as server:
-        streams = [EventStream(server.frontend, CHAT, story(model, 3800)) for _ in range(3)]
-        for stream in streams:
-            next(stream.chunks())
+def test_endless_streams_do_not_keep_the_process(up, model: str) -> None:
+    with up() as server:
+        doors = (server.gateway, server.frontend, server.frontend)
+        streams = [EventStream(door, CHAT, story(model, 3800)) for door in doors]
+        readers = [stream.events() for stream in streams]
+        for reader in readers:
+            next(reader)
         asked = time.monotonic()
         server.signal(signal.SIGTERM)
+        last = [list(reader)[-1] for reader in readers]
         code = server.wait(STOP_LIMIT + SLACK)
         took = time.monotonic() - asked
         for stream in streams:
             stream.close()
     assert code == 0, server.story()
     assert took < STOP_LIMIT + SLACK
+    assert "[DONE]" not in last, "an answer that was cut off must not look complete"
 
 
 def test_an_idle_process_stops_at_once(up) -> None:
@@ -176,7 +183,9 @@ def test_a_mistake_in_the_config_is_located(
 ) -> None:
     file = tmp_path / "router.yaml"
     file.write_text(CONFIG.replace(good, bad))
-    line = refused(run, *UP, "--config", str(file), "--cache-dir", str(cache_dir))
+    flags = ("--config", str(file), "--cache-dir", str(cache_dir))
+    # One line for the file, and one for each mistake in it.
+    line = refused(run, *UP, *flags, lines=2)
     for part in (str(file), *expected):
         assert part in line, line
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import openai
 import pytest
 from openai import OpenAI
@@ -22,6 +25,12 @@ def test_the_frontend_lists_the_served_model(frontend: OpenAI, model: str) -> No
 def test_the_gateway_lists_the_automatic_model_too(gateway: OpenAI, model: str) -> None:
     names = {one.id for one in gateway.models.list()}
     assert {"MoM", model} <= names
+
+
+def test_one_model_is_found_by_name(client: OpenAI, model: str) -> None:
+    assert client.models.retrieve(model).id == model
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("made-up")
 
 
 def test_health_is_an_answer_with_instances(tandem: Tandem) -> None:
@@ -101,6 +110,27 @@ def test_latencies_are_observed(tandem: Tandem, frontend: OpenAI, model: str) ->
     after = tandem.metrics()
     for name in names:
         assert after.value(name, model=model) > before.value(name, model=model), name
+
+
+def test_every_metric_is_documented(tandem: Tandem, gateway: OpenAI) -> None:
+    """Names are an interface: one that docs/metrics.md does not have is a mistake in either."""
+    gateway.chat.completions.create(model="MoM", messages=user("What is 2+2?"), max_tokens=1)
+    documented = (Path(__file__).parent.parent / "docs/metrics.md").read_text()
+    for door in (tandem.frontend, tandem.gateway):
+        names = {re.sub("_(bucket|sum|created)$", "", one) for one in tandem.metrics(door).names()}
+        counts = {one for one in names if one.endswith("_count") and one[:-6] in names}
+        missing = {one for one in names - counts if f"`{one}`" not in documented}
+        assert not missing
+
+
+def test_a_request_id_comes_back(tandem: Tandem, port: int, model: str) -> None:
+    body = {"model": model, "messages": user("hi"), "max_tokens": 1}
+    given = post(port, "/v1/chat/completions", body, {"x-request-id": "my-id-1"})
+    assert given.headers["x-request-id"] == "my-id-1"
+    made = [post(port, "/v1/chat/completions", body).headers["x-request-id"] for _ in range(2)]
+    assert made[0] != made[1] and all(len(one) >= 16 for one in made)
+    unfit = post(port, "/v1/chat/completions", body, {"x-request-id": "a" * 4000})
+    assert len(unfit.headers["x-request-id"]) <= 128
 
 
 def test_unknown_models_create_no_series(tandem: Tandem, client: OpenAI, port: int) -> None:
