@@ -79,6 +79,11 @@ impl KvEventSubscription {
         }
     }
 
+    /// What is left of the snapshot: all of it, right after subscribing.
+    pub fn take_snapshot(&mut self) -> Vec<KvEvent> {
+        std::mem::take(&mut self.snapshot).into()
+    }
+
     /// The next event; `None` once the engine is gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<KvEvent, Lagged>> {
         if let Some(event) = self.snapshot.pop_front() {
@@ -127,6 +132,18 @@ mod tests {
         );
         drop(cache);
         assert!(events.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn live_events_follow_a_snapshot_that_was_taken() {
+        let cache = BlockCache::new(4);
+        store(&cache, 1);
+        let mut events = cache.subscribe();
+        store(&cache, 2);
+        let snapshot = events.take_snapshot();
+        assert_eq!(snapshot.len(), 2);
+        assert!(snapshot.iter().all(|event| event.event_id == 1));
+        assert_eq!(events.next().await.unwrap().unwrap().event_id, 2);
     }
 
     #[tokio::test]

@@ -1,0 +1,200 @@
+//! One request and its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use tandem_protocol::header::REQUEST_ID;
+use tandem_protocol::openai::ErrorBody;
+use tandem_protocol::{ErrorKind, Fault};
+use tandem_semantic_router::{
+    Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
+};
+use tracing::{debug, error, warn};
+
+use super::Gateway;
+use super::error::{ProxyError, full, json as json_response};
+use super::forward::Exchange;
+use crate::headers::{request_id, set};
+use crate::metrics::model_label;
+use crate::route::{Miss, Target, resolve};
+
+/// Body of every response.
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
+
+impl Gateway {
+    /// Answers one request; errors are logged and counted here and nowhere else.
+    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let id = request_id(request.headers());
+        let answer = AssertUnwindSafe(self.dispatch(request, &id)).catch_unwind();
+        let answer = answer.await.unwrap_or(Err(Failed {
+            error: ProxyError::Panicked,
+            model: None,
+        }));
+        let mut response = match answer {
+            Ok(response) => response,
+            Err(failed) => self.fail(failed, &id),
+        };
+        set(response.headers_mut(), REQUEST_ID, &id);
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+        id: &str,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let path = request.uri().path();
+        let target = resolve(request.method(), path).map_err(|miss| match miss {
+            Miss::Path => ProxyError::Path(path.to_owned()),
+            Miss::Method(allowed) => ProxyError::Method {
+                method: request.method().clone(),
+                allowed,
+            },
+        })?;
+        let router = self.router.load_full();
+        match target {
+            Target::Routed(endpoint) => self.route(&router, endpoint, request, id).await,
+            Target::Models => Ok(models(&router)),
+            Target::Model(name) => Ok(model(&router, name)?),
+            Target::Health => Ok(json_response(
+                json!({"status": "healthy", "service": "tandem-gateway"}).to_string(),
+            )),
+            Target::Live => Ok(json_response(json!({"status": "live"}).to_string())),
+            Target::Metrics => Ok(self.metrics_page()),
+        }
+    }
+
+    async fn route(
+        &self,
+        router: &Arc<Router>,
+        endpoint: Endpoint,
+        request: Request<Incoming>,
+        id: &str,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let in_flight = self.metrics.enter();
+        let (parts, body) = request.into_parts();
+        let body = self.read_body(&parts, body).await?;
+        let request = RouteRequest {
+            endpoint,
+            body: &body,
+            request_id: id,
+        };
+        let routed = router.route(request).await;
+        self.metrics.routed(router, &routed);
+        match routed.routing {
+            Routing::Respond(response) => Ok(immediate(response)),
+            Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
+            Routing::Forward(forward) => {
+                let model = model_label(router, &forward.model);
+                let exchange = Exchange {
+                    model: model.clone(),
+                    request_id: id.to_owned(),
+                    in_flight,
+                };
+                let answer = self.upstream.send(parts, forward, exchange).await;
+                answer.map_err(|error| Failed {
+                    error,
+                    model: Some(model),
+                })
+            }
+        }
+    }
+
+    /// The whole body, within the limits of size and time.
+    async fn read_body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, ProxyError> {
+        let limit = self.options.max_body_bytes;
+        let declared = parts.headers.get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if declared
+            .is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit))
+        {
+            return Err(ProxyError::TooLarge(limit));
+        }
+        let collected = Limited::new(body, limit).collect();
+        let wait = self.options.body_timeout;
+        match tokio::time::timeout(wait, collected).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(ProxyError::TooLarge(limit))
+            }
+            Ok(Err(_)) => Err(ProxyError::CutOff),
+            Err(_) => Err(ProxyError::SlowBody(wait)),
+        }
+    }
+
+    fn metrics_page(&self) -> Response<ResponseBody> {
+        let mut page = String::new();
+        let encoded = prometheus_client::encoding::text::encode(&mut page, &self.registry);
+        encoded.expect("writing to a String cannot fail");
+        let mut response = Response::new(full(page));
+        let kind =
+            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    fn fail(&self, failed: Failed, request_id: &str) -> Response<ResponseBody> {
+        let Failed { error, model } = failed;
+        let kind = error.kind();
+        if let Some(reason) = error.reason() {
+            let model = model.unwrap_or_else(|| "unknown".to_owned());
+            self.metrics.failed(model, reason);
+        }
+        let cause = std::error::Error::source(&error).map(tracing::field::display);
+        match kind.fault() {
+            Fault::Client => debug!(request_id, kind = kind.label(), %error, "request refused"),
+            Fault::Upstream => {
+                warn!(request_id, kind = kind.label(), %error, cause, "upstream failed");
+            }
+            Fault::Server => error!(request_id, kind = kind.label(), %error, "request failed"),
+        }
+        error.into_response()
+    }
+}
+
+/// An error, and the model that it concerns.
+pub(super) struct Failed {
+    error: ProxyError,
+    model: Option<String>,
+}
+
+impl From<ProxyError> for Failed {
+    fn from(error: ProxyError) -> Self {
+        Self { error, model: None }
+    }
+}
+
+fn immediate(response: ImmediateResponse) -> Response<ResponseBody> {
+    let mut answer = Response::new(full(response.body));
+    for (name, value) in &response.headers {
+        set(answer.headers_mut(), name, value);
+    }
+    answer
+}
+
+fn models(router: &Router) -> Response<ResponseBody> {
+    json_response(serde_json::to_vec(&router.models()).expect("a model list always serialises"))
+}
+
+fn model(router: &Router, name: &str) -> Result<Response<ResponseBody>, ProxyError> {
+    let models = router.models().data;
+    let Some(model) = models.iter().find(|model| model.id == name) else {
+        let message = format!("the model `{name}` does not exist");
+        return Err(ProxyError::Rejected(Rejection {
+            kind: ErrorKind::NotFound,
+            body: ErrorBody::new(ErrorKind::NotFound, message, Some("model".to_owned())),
+        }));
+    };
+    Ok(json_response(
+        serde_json::to_vec(model).expect("a model always serialises"),
+    ))
+}

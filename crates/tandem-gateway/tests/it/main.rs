@@ -1,0 +1,8 @@
+//! The gateway between real sockets: a client, the proxy, and an upstream that the test controls.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod errors;
+mod harness;
+mod routing;
+mod streaming;

@@ -1,0 +1,58 @@
+//! How long the router itself takes, the classifier's answer being there at once.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use tandem_semantic_router::config::RouterConfig;
+use tandem_semantic_router::testing::FixedClassifier;
+use tandem_semantic_router::{Endpoint, Facts, RouteRequest, Router, decide};
+
+fn decision_engine(criterion: &mut Criterion) {
+    let config = RouterConfig::built_in("model");
+    let facts = Facts {
+        domains: (0..config.domains.len())
+            .map(|at| (at == 9).then_some(0.9))
+            .collect(),
+        ..Facts::default()
+    };
+    criterion.bench_function("decide/14 decisions", |bencher| {
+        bencher.iter(|| {
+            decide(
+                black_box(&config.decisions),
+                config.strategy,
+                black_box(&facts),
+            )
+            .len()
+        });
+    });
+}
+
+fn route(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime without IO always starts");
+    let classifier = FixedClassifier::default().domain("2+2", "math", 0.9);
+    let router = Router::new(RouterConfig::built_in("model"), Arc::new(classifier));
+    let text = "a word and another ".repeat(400);
+    for (name, text) in [("short", "What is 2+2?"), ("8 kB", text.as_str())] {
+        let body =
+            format!(r#"{{"model":"MoM","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        let body = Bytes::from(body);
+        criterion.bench_function(&format!("route/{name}"), |bencher| {
+            bencher.iter(|| {
+                let request = RouteRequest {
+                    endpoint: Endpoint::Chat,
+                    body: &body,
+                    request_id: "0190-bench",
+                };
+                runtime.block_on(router.route(black_box(request)))
+            });
+        });
+    }
+}
+
+criterion_group!(benches, decision_engine, route);
+criterion_main!(benches);

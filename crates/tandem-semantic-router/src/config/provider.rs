@@ -1,0 +1,125 @@
+//! Models, their credentials and endpoints, and reasoning families.
+
+use std::collections::BTreeMap;
+
+use super::reader::{Cursor, Section, unknown};
+use super::{Credential, ModelConfig, ReasoningFamily, ReasoningSwitch};
+
+/// Reasoning families by name.
+pub(super) type Families = BTreeMap<String, ReasoningFamily>;
+
+const EFFORTS: [(&str, &str); 4] = [
+    ("minimal", "minimal"),
+    ("low", "low"),
+    ("medium", "medium"),
+    ("high", "high"),
+];
+
+/// `reasoning_effort` of a section, checked.
+pub(super) fn effort(section: &Section<'_>, key: &'static str) -> Option<String> {
+    section.choice(key, &EFFORTS).map(str::to_owned)
+}
+
+/// `reasoning_families` and `default_reasoning_effort`.
+pub(super) fn families(section: &Section<'_>) -> Families {
+    let default = effort(section, "default_reasoning_effort").unwrap_or_else(|| "medium".into());
+    let entries = section.get("reasoning_families").map(Cursor::entries);
+    let families = entries.unwrap_or_default().into_iter();
+    let families = families.filter_map(|(name, cursor)| {
+        let switch = family_switch(cursor)?;
+        let family = ReasoningFamily {
+            name: name.clone(),
+            switch,
+            default_effort: default.clone(),
+        };
+        Some((name, family))
+    });
+    families.collect()
+}
+
+#[derive(Clone, Copy)]
+enum SwitchKind {
+    TemplateKwarg,
+    Effort,
+    TopLevelEffort,
+}
+
+fn family_switch(cursor: Cursor<'_>) -> Option<ReasoningSwitch> {
+    let section = cursor.section()?;
+    let kinds = [
+        ("chat_template_kwargs", SwitchKind::TemplateKwarg),
+        ("reasoning_effort", SwitchKind::Effort),
+        ("top_level_reasoning_effort", SwitchKind::TopLevelEffort),
+    ];
+    section.required("type");
+    let kind = section.choice("type", &kinds);
+    let parameter = section.text("parameter");
+    let switch = match kind? {
+        SwitchKind::TemplateKwarg => {
+            if parameter.is_none() {
+                section.at.error("`parameter` is missing");
+            }
+            ReasoningSwitch::TemplateKwarg(parameter?)
+        }
+        SwitchKind::Effort => ReasoningSwitch::Effort("reasoning_effort".to_owned()),
+        SwitchKind::TopLevelEffort => {
+            ReasoningSwitch::Effort(parameter.unwrap_or_else(|| "reasoning_effort".to_owned()))
+        }
+    };
+    section.finish();
+    Some(switch)
+}
+
+/// The family that a model names.
+pub(super) fn family_of(section: &Section<'_>, families: &Families) -> Option<ReasoningFamily> {
+    let cursor = section.get("reasoning_family")?;
+    let name = cursor.text().filter(|name| !name.is_empty())?;
+    let family = families.get(&name);
+    if family.is_none() {
+        let names = families.keys().map(String::as_str);
+        cursor.error(unknown("reasoning family", &name, names));
+    }
+    family.cloned()
+}
+
+/// `loras` of a model.
+pub(super) fn loras(section: &Section<'_>) -> Vec<String> {
+    let loras = section.list("loras").into_iter().filter_map(|cursor| {
+        let lora = cursor.section()?;
+        lora.text("description");
+        let name = lora.required("name");
+        lora.finish();
+        name
+    });
+    loras.collect()
+}
+
+/// `Authorization: Bearer <key>`.
+pub(super) fn bearer(key: &str) -> Credential {
+    Credential {
+        header: "authorization".to_owned(),
+        value: format!("Bearer {key}"),
+    }
+}
+
+/// A model that is used must be configured. A likely typing mistake is an error; a model that is
+/// configured nowhere is added, with a warning, because the flat layout never required it.
+pub(super) fn require_model(models: &mut Vec<ModelConfig>, name: &str, cursor: &Cursor<'_>) {
+    if models.iter().any(|model| model.name == name) {
+        return;
+    }
+    let message = unknown(
+        "model",
+        name,
+        models.iter().map(|model| model.name.as_str()),
+    );
+    if message.contains("did you mean") {
+        cursor.error(message);
+        return;
+    }
+    cursor.warn(format!("model `{name}` has no settings of its own"));
+    models.push(ModelConfig {
+        name: name.to_owned(),
+        ..ModelConfig::default()
+    });
+}

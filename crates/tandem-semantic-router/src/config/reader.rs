@@ -1,0 +1,416 @@
+//! Reading a tree field by field, so that every mistake is found in one pass.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+
+use super::substitute::substitute;
+use super::tree::{Node, Value};
+
+/// One thing that is wrong, or ignored, in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, such as `decisions[2].rules.operator`; empty for the document.
+    pub path: String,
+    /// Line in the file, where the parser knows it.
+    pub line: Option<u64>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(formatter, "line {line}: ")?;
+        }
+        if !self.path.is_empty() {
+            write!(formatter, "{}: ", self.path)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+/// Everything found so far, and where `${NAME}` comes from.
+pub(super) struct Report<'a> {
+    errors: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+            lookup,
+        }
+    }
+
+    /// Errors and warnings, in the order of the file.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+        let mut found = (self.errors.into_inner(), self.warnings.into_inner());
+        found.0.sort_by_key(|problem| problem.line);
+        found.1.sort_by_key(|problem| problem.line);
+        found
+    }
+}
+
+/// A value at a path.
+#[derive(Clone)]
+pub(super) struct Cursor<'a> {
+    node: &'a Node,
+    path: String,
+    report: &'a Report<'a>,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn root(node: &'a Node, report: &'a Report<'a>) -> Self {
+        Self {
+            node,
+            path: String::new(),
+            report,
+        }
+    }
+
+    /// The value of a variable of the environment.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.report.lookup)(name)
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) {
+        self.report.errors.borrow_mut().push(self.problem(message));
+    }
+
+    pub(super) fn warn(&self, message: impl Into<String>) {
+        self.report
+            .warnings
+            .borrow_mut()
+            .push(self.problem(message));
+    }
+
+    fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem {
+            path: self.path.clone(),
+            line: Some(self.node.line).filter(|line| *line > 0),
+            message: message.into(),
+        }
+    }
+
+    fn mismatch(&self, wanted: &str) {
+        let found = self.node.value.kind();
+        self.error(format!("expected {wanted}, found {found}"));
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        self.node.value == Value::Null
+    }
+
+    /// A mapping; anything else is an error.
+    pub(super) fn section(self) -> Option<Section<'a>> {
+        let Value::Map(entries) = &self.node.value else {
+            self.mismatch("a mapping");
+            return None;
+        };
+        Some(Section {
+            at: self,
+            entries,
+            known: RefCell::default(),
+        })
+    }
+
+    /// The elements of a list; anything else is an error.
+    pub(super) fn list(self) -> Vec<Self> {
+        let Value::List(items) = &self.node.value else {
+            self.mismatch("a list");
+            return Vec::new();
+        };
+        let elements = items.iter().enumerate().map(|(i, node)| Self {
+            node,
+            path: format!("{}[{i}]", self.path),
+            report: self.report,
+        });
+        elements.collect()
+    }
+
+    /// The entries of a mapping whose keys are names that the user chose.
+    pub(super) fn entries(self) -> Vec<(String, Self)> {
+        let Value::Map(entries) = &self.node.value else {
+            self.mismatch("a mapping");
+            return Vec::new();
+        };
+        let named = entries.iter().filter_map(|(key, node)| {
+            let path = format!("{}.{key}", self.path);
+            let report = self.report;
+            let cursor = Self { node, path, report };
+            let key = cursor.complete(key)?;
+            Some((key, cursor))
+        });
+        named.collect()
+    }
+
+    /// A text, `${NAME}` replaced. Numbers and booleans are read as their text.
+    pub(super) fn text(&self) -> Option<String> {
+        let text = match &self.node.value {
+            Value::Text(text) => text,
+            Value::Int(number) => return Some(number.to_string()),
+            Value::Float(number) => return Some(number.to_string()),
+            Value::Bool(value) => return Some(value.to_string()),
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                self.mismatch("a text");
+                return None;
+            }
+        };
+        self.complete(text)
+    }
+
+    /// `text` with `${NAME}` replaced.
+    fn complete(&self, text: &str) -> Option<String> {
+        match substitute(text, |name| self.variable(name)) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.error(error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(value) => return Some(*value),
+            Value::Text(_) => match self.text()?.as_str() {
+                "true" => return Some(true),
+                "false" => return Some(false),
+                _ => {}
+            },
+            _ => {}
+        }
+        self.mismatch("true or false");
+        None
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "settings are far below 2^53, where the cast is exact"
+    )]
+    pub(super) fn number(&self) -> Option<f64> {
+        match &self.node.value {
+            Value::Int(number) => return Some(*number as f64),
+            Value::Float(number) => return Some(*number),
+            Value::Text(_) => {
+                if let Ok(number) = self.text()?.parse() {
+                    return Some(number);
+                }
+            }
+            _ => {}
+        }
+        self.mismatch("a number");
+        None
+    }
+
+    pub(super) fn integer(&self) -> Option<i64> {
+        match &self.node.value {
+            Value::Int(number) => return Some(*number),
+            Value::Text(_) => {
+                if let Ok(number) = self.text()?.parse() {
+                    return Some(number);
+                }
+            }
+            _ => {}
+        }
+        self.mismatch("a whole number");
+        None
+    }
+}
+
+/// A mapping with known keys.
+pub(super) struct Section<'a> {
+    pub(super) at: Cursor<'a>,
+    entries: &'a [(String, Node)],
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    /// The value of `key`; `None` when absent or empty.
+    pub(super) fn get(&self, key: &'static str) -> Option<Cursor<'a>> {
+        self.known.borrow_mut().push(key);
+        let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
+        let found = !matches!(node.value, Value::Null);
+        found.then(|| self.child(key, node))
+    }
+
+    /// Whether `key` is there, without reading it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name == key)
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<String> {
+        self.get(key)?.text()
+    }
+
+    /// A text that must be there and not be empty.
+    pub(super) fn required(&self, key: &'static str) -> Option<String> {
+        let Some(cursor) = self.get(key) else {
+            self.at.error(format!("`{key}` is missing"));
+            return None;
+        };
+        let text = cursor.text()?;
+        if text.is_empty() {
+            cursor.error("must not be empty");
+        }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.get(key)?.boolean()
+    }
+
+    pub(super) fn integer(&self, key: &'static str) -> Option<i64> {
+        self.get(key)?.integer()
+    }
+
+    /// A probability or a similarity: 0 to 1.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a value from 0 to 1 loses only digits that no threshold needs"
+    )]
+    pub(super) fn fraction(&self, key: &'static str) -> Option<f32> {
+        let cursor = self.get(key)?;
+        let number = cursor.number()?;
+        if !(0.0..=1.0).contains(&number) {
+            cursor.error("must be from 0 to 1");
+            return None;
+        }
+        Some(number as f32)
+    }
+
+    pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
+        self.get(key)?.section()
+    }
+
+    pub(super) fn list(&self, key: &'static str) -> Vec<Cursor<'a>> {
+        self.get(key).map(Cursor::list).unwrap_or_default()
+    }
+
+    pub(super) fn texts(&self, key: &'static str) -> Vec<String> {
+        let items = self.list(key);
+        items.iter().filter_map(Cursor::text).collect()
+    }
+
+    /// One of `options` by name, ignoring case.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, options: &[(&str, T)]) -> Option<T> {
+        let cursor = self.get(key)?;
+        let text = cursor.text()?;
+        let found = options
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(&text));
+        if found.is_none() {
+            let names = options.iter().map(|(name, _)| *name);
+            cursor.error(unknown("value", &text, names));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// Keys of the other project that mean nothing here: said once, then skipped unread.
+    pub(super) fn ignore(&self, keys: &[&'static str]) {
+        for key in keys {
+            if let Some(cursor) = self.get(key) {
+                cursor.warn("has no effect here and is ignored");
+            }
+        }
+    }
+
+    /// Reports the keys that nobody asked for: an error when it looks like a typing mistake of a
+    /// known key, else a warning, so that files of other versions load.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for (key, node) in self.entries {
+            if known.contains(&key.as_str()) {
+                continue;
+            }
+            let cursor = self.child(key, node);
+            match closest(key, known.iter().copied()) {
+                Some(near) => cursor.error(format!("unknown key; did you mean `{near}`?")),
+                None => cursor.warn("unknown key, ignored"),
+            }
+        }
+    }
+
+    fn child(&self, key: &str, node: &'a Node) -> Cursor<'a> {
+        let path = if self.at.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.at.path)
+        };
+        Cursor {
+            node,
+            path,
+            report: self.at.report,
+        }
+    }
+}
+
+/// "unknown decision `x`; did you mean `y`?", or the list of what there is.
+pub(crate) fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    let mut message = format!("unknown {what} `{name}`");
+    if let Some(near) = closest(name, known.clone()) {
+        write!(message, "; did you mean `{near}`?").expect("writing to a String cannot fail");
+        return message;
+    }
+    let names: Vec<_> = known.collect();
+    if names.is_empty() {
+        write!(message, "; none is defined").expect("writing to a String cannot fail");
+    } else {
+        write!(message, "; use one of: {}", names.join(", "))
+            .expect("writing to a String cannot fail");
+    }
+    message
+}
+
+/// The name that a person most likely meant.
+fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.chars().count() / 3).clamp(1, 3);
+    let name = name.to_lowercase();
+    known
+        .map(|candidate| (edit_distance(&name, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_name_is_a_likely_typo_only() {
+        let known = ["priority", "plugins", "name", "modelRefs"];
+        let check = |name: &str, want: Option<&str>| {
+            assert_eq!(closest(name, known.into_iter()), want, "{name}");
+        };
+        check("prioritty", Some("priority"));
+        check("plugin", Some("plugins"));
+        check("modelrefs", Some("modelRefs"));
+        check("nmae", None);
+        check("nam", Some("name"));
+        check("jailbreak_mapping_path", None);
+    }
+}

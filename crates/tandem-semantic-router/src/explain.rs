@@ -1,0 +1,106 @@
+//! Why a request was routed as it was. Holds no text of the request.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How one request was decided.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Model name that the client sent.
+    pub requested_model: String,
+    /// Model that serves it, if one was chosen.
+    pub model: Option<String>,
+    /// Why this model.
+    pub reason: Option<ReasonCode>,
+    /// Domains with their probabilities, most likely first.
+    pub domains: Vec<(String, f32)>,
+    /// Domain rules that matched.
+    pub matched_domains: Vec<String>,
+    /// Keyword rules that matched.
+    pub matched_keywords: Vec<String>,
+    /// Highest jailbreak probability over all turns.
+    pub jailbreak: Option<f32>,
+    /// Personal data found, allowed or not; `None` if nobody looked.
+    pub pii: Option<Vec<PiiFinding>>,
+    /// Signals that were needed and could not be had.
+    pub unavailable: Vec<&'static str>,
+    /// Decisions that matched, the winner first.
+    pub matched: Vec<MatchedDecision>,
+    /// The winner.
+    pub decision: Option<String>,
+    /// Category of the winner.
+    pub category: Option<String>,
+    /// How reasoning was switched.
+    pub reasoning: Option<Reasoning>,
+    /// Whether a system prompt was added.
+    pub system_prompt: bool,
+    /// Time per stage.
+    pub timings: Timings,
+}
+
+/// Why a model was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The router chose it.
+    AutoRouting,
+    /// The client named it.
+    ModelSpecified,
+}
+
+impl ReasonCode {
+    /// Label in logs and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::AutoRouting => "auto_routing",
+            Self::ModelSpecified => "model_specified",
+        }
+    }
+}
+
+/// A type of personal data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PiiFinding {
+    /// Type without BIO prefix.
+    pub kind: String,
+    /// Highest probability.
+    pub score: f32,
+}
+
+/// A decision whose rule matched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MatchedDecision {
+    /// Its name.
+    pub name: String,
+    /// Its priority.
+    pub priority: i64,
+    /// How sure the match is.
+    pub confidence: f32,
+}
+
+/// How reasoning was switched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reasoning {
+    /// Whether the model should reason.
+    pub on: bool,
+    /// Effort that was written into the request, if any.
+    pub effort: Option<String>,
+    /// Family of the model, if it has one.
+    pub family: Option<String>,
+}
+
+/// Time per stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Timings {
+    /// Reading the body.
+    pub parse: Duration,
+    /// Waiting for all signals.
+    pub signals: Duration,
+    /// Decisions and policies.
+    pub decide: Duration,
+    /// Editing the request.
+    pub apply: Duration,
+    /// All of it.
+    pub total: Duration,
+}

@@ -1,0 +1,34 @@
+//! Decides what happens to a request: which model serves it, what is added to it, or why it is
+//! refused.
+//!
+//! [`Router::route`] is the one function that decides; a transport (ExtProc, the embedded proxy)
+//! applies the [`Routing`] that it returns. A request goes through, in this order: signals (facts
+//! about the text), decisions (boolean logic over the facts), security policies, selection (which
+//! of a decision's models) and plugins (edits of the request).
+//!
+//! This crate must not know Envoy, HTTP libraries, or how a classifier works.
+
+mod apply;
+pub mod config;
+mod decision;
+mod events;
+mod explain;
+mod header;
+mod models;
+mod pipeline;
+mod plugin;
+mod request;
+mod respond;
+mod routing;
+mod security;
+mod selection;
+mod signal;
+pub mod testing;
+
+pub use config::{ConfigError, Loaded, Problem, RouterConfig};
+pub use decision::{Facts, Match, decide};
+pub use explain::{Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, Timings};
+pub use models::{ListedModel, ListedModels};
+pub use pipeline::Router;
+pub use request::{Endpoint, RouteRequest};
+pub use routing::{Block, Forward, HeaderEdits, ImmediateResponse, Rejection, Routed, Routing};

@@ -1,0 +1,4 @@
+//! What a decision does to a request.
+
+pub(crate) mod reasoning;
+pub(crate) mod system_prompt;

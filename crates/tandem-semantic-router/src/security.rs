@@ -1,0 +1,158 @@
+//! Whether a request is refused for what it holds.
+
+use crate::config::{Decision, JailbreakPolicy, OnError, PiiPolicy, SecurityPolicy};
+use crate::explain::PiiFinding;
+use crate::routing::Block;
+use crate::signal::{Signal, Signals};
+
+/// What the findings say when they could not be had and the policy is to block.
+const UNAVAILABLE: &str = "classifier_unavailable";
+
+/// The first policy that is violated. A decision's own policy replaces the global one.
+pub(crate) fn inspect(
+    signals: &Signals,
+    decision: Option<&Decision>,
+    global: &SecurityPolicy,
+) -> Option<Block> {
+    let plugins = decision.map(|decision| &decision.plugins);
+    let jailbreak = match plugins {
+        Some(plugins) => plugins.jailbreak.or(global.jailbreak.as_ref()),
+        None => global.jailbreak.as_ref(),
+    };
+    let pii = match plugins {
+        Some(plugins) => plugins.pii.or(global.pii.as_ref()),
+        None => global.pii.as_ref(),
+    };
+    let jailbreak = jailbreak.and_then(|policy| policy.violation(&signals.jailbreak));
+    jailbreak.or_else(|| pii.and_then(|policy| policy.violation(&signals.pii)))
+}
+
+impl JailbreakPolicy {
+    /// The score that counts as a match.
+    pub(crate) fn score(&self, found: &Signal<f32>) -> Option<f32> {
+        let score = found
+            .known()
+            .copied()
+            .filter(|score| *score >= self.threshold);
+        score.or_else(|| (found.incomplete() && self.on_error == OnError::Block).then_some(1.0))
+    }
+
+    fn violation(&self, found: &Signal<f32>) -> Option<Block> {
+        let confidence = self.score(found)?;
+        let seen = found.known().is_some_and(|score| *score >= self.threshold);
+        let label = if seen { "jailbreak" } else { UNAVAILABLE };
+        Some(Block::Jailbreak { label, confidence })
+    }
+}
+
+impl PiiPolicy {
+    /// The score that counts as a match.
+    pub(crate) fn score(&self, found: &Signal<Vec<PiiFinding>>) -> Option<f32> {
+        let scores = self.denied(found).map(|finding| finding.score);
+        let score = scores.max_by(f32::total_cmp);
+        score.or_else(|| (found.incomplete() && self.on_error == OnError::Block).then_some(1.0))
+    }
+
+    fn violation(&self, found: &Signal<Vec<PiiFinding>>) -> Option<Block> {
+        self.score(found)?;
+        let denied = self.denied(found);
+        // The token classifier's labels mark the beginning of a span with `B-`; that form is what
+        // clients of the original router look for.
+        let mut types: Vec<String> = denied
+            .map(|finding| format!("B-{}", finding.kind))
+            .collect();
+        if types.is_empty() {
+            types.push(UNAVAILABLE.to_owned());
+        }
+        Some(Block::Pii { types })
+    }
+
+    fn denied<'a>(
+        &'a self,
+        found: &'a Signal<Vec<PiiFinding>>,
+    ) -> impl Iterator<Item = &'a PiiFinding> {
+        let findings = found.known().map_or(&[][..], Vec::as_slice).iter();
+        findings
+            .filter(|finding| finding.score >= self.threshold && self.types.denies(&finding.kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PiiTypes;
+
+    fn jailbreak(threshold: f32, on_error: OnError) -> JailbreakPolicy {
+        JailbreakPolicy {
+            threshold,
+            on_error,
+        }
+    }
+
+    #[test]
+    fn an_unavailable_classifier_means_what_the_policy_says() {
+        let check = |signal: Signal<f32>, on_error, want: Option<(&str, f32)>| {
+            let block = jailbreak(0.7, on_error).violation(&signal);
+            let want = want.map(|(label, confidence)| (label.to_owned(), confidence));
+            let block = block.map(|block| match block {
+                Block::Jailbreak { label, confidence } => (label.to_owned(), confidence),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(block, want, "{signal:?}");
+        };
+        check(Signal::Known(0.7), OnError::Allow, Some(("jailbreak", 0.7)));
+        check(Signal::Known(0.69), OnError::Block, None);
+        check(Signal::Unavailable, OnError::Allow, None);
+        check(
+            Signal::Unavailable,
+            OnError::Block,
+            Some((UNAVAILABLE, 1.0)),
+        );
+        check(
+            Signal::Partial(0.9),
+            OnError::Allow,
+            Some(("jailbreak", 0.9)),
+        );
+        check(Signal::Partial(0.1), OnError::Allow, None);
+        check(
+            Signal::Partial(0.1),
+            OnError::Block,
+            Some((UNAVAILABLE, 1.0)),
+        );
+        check(Signal::NotNeeded, OnError::Block, None);
+    }
+
+    #[test]
+    fn only_denied_types_above_the_threshold_count() {
+        let found = |kinds: &[(&str, f32)]| {
+            let findings = kinds.iter().map(|(kind, score)| PiiFinding {
+                kind: (*kind).to_owned(),
+                score: *score,
+            });
+            Signal::Known(findings.collect::<Vec<_>>())
+        };
+        let policy = |types| PiiPolicy {
+            types,
+            threshold: 0.7,
+            on_error: OnError::Allow,
+        };
+        let all = policy(PiiTypes::AllBut(vec!["PERSON".into()]));
+        let check = |policy: &PiiPolicy, kinds: &[(&str, f32)], want: &[&str]| {
+            let types = match policy.violation(&found(kinds)) {
+                Some(Block::Pii { types }) => types,
+                None => Vec::new(),
+                Some(other) => panic!("{other:?}"),
+            };
+            assert_eq!(types, want);
+        };
+        check(&all, &[("US_SSN", 1.0), ("PERSON", 1.0)], &["B-US_SSN"]);
+        check(&all, &[("US_SSN", 0.6)], &[]);
+        let only = policy(PiiTypes::Only(vec!["US_SSN".into()]));
+        check(&only, &[("EMAIL_ADDRESS", 1.0)], &[]);
+        check(
+            &only,
+            &[("EMAIL_ADDRESS", 1.0), ("US_SSN", 0.9)],
+            &["B-US_SSN"],
+        );
+    }
+}
