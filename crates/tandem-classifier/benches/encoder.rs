@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tandem_classifier::{Classifier as _, EncoderClassifier, Heads, Settings};
 
+/// Measured calls.
+const ROUNDS: usize = 100;
+/// Calls before the measured ones.
+const WARM_UP: usize = 10;
+
 /// About 128 tokens of what users write.
 const TEXT: &str = "Hi, I'm planning a trip to Norway next summer with my wife and our two children, \
     who are 7 and 9. We would like to rent a car in Bergen, drive along the fjords for about ten \
@@ -84,13 +89,13 @@ fn main() {
 }
 
 fn measure(classifier: &EncoderClassifier, name: &str, text: &Arc<str>, heads: Heads) {
-    let mut times: Vec<Duration> = (0..230)
+    let mut times: Vec<Duration> = (0..ROUNDS + WARM_UP)
         .map(|_| {
             let start = Instant::now();
             let answer = block_on(classifier.analyze(Arc::clone(text), heads));
             std::hint::black_box(answer).map(|_| start.elapsed())
         })
-        .skip(30)
+        .skip(WARM_UP)
         .filter_map(Result::ok)
         .collect();
     times.sort_unstable();

@@ -135,17 +135,15 @@ impl Epilogue<'_> {
     }
 }
 
-/// `ROWS` rows of equal length times one panel.
+/// Portable [`kernel::tile`].
 #[inline(always)]
-pub(super) fn tile<const FMA: bool>(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
+pub(super) fn tile(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
     let (panel, _) = panel.as_chunks::<PANEL>();
-    let rows = rows.map(|row| &row[..panel.len()]);
     let mut sums = [[0.0; PANEL]; ROWS];
-    for (index, weights) in panel.iter().enumerate() {
-        for (row, sums) in rows.iter().zip(&mut sums) {
-            let value = row[index];
+    for (row, sums) in rows.iter().zip(&mut sums) {
+        for (value, weights) in row.iter().zip(panel) {
             for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = math::mul_add::<FMA>(value, *weight, *sum);
+                *sum += value * weight;
             }
         }
     }
@@ -175,7 +173,7 @@ pub(super) fn product_f32<const FMA: bool>(
         let column = index * PANEL;
         let columns = column..outputs.min(column + PANEL);
         for first in (0..rows).step_by(ROWS) {
-            let sums = tile::<FMA>(block_of(input, inputs, first, rows), panel);
+            let sums = kernel::tile::<FMA>(block_of(input, inputs, first, rows), panel);
             for (row, sums) in (first..rows).zip(&sums) {
                 let out = &mut output[row * outputs..][columns.clone()];
                 epilogue.write(column, sums, out);
@@ -250,6 +248,8 @@ pub(super) fn product_i16(
     for (index, panel) in values.chunks_exact(pairs * PANEL * 2).enumerate() {
         let column = index * PANEL;
         let columns = column..outputs.min(column + PANEL);
+        let mut column_scales = [0.0; PANEL];
+        column_scales[..columns.len()].copy_from_slice(&scales[columns.clone()]);
         let rows = input.values.chunks_exact(pairs * 2).zip(&input.scales);
         for (row, (values, row_scale)) in rows.enumerate() {
             let mut sums = [0_i32; PANEL];
@@ -260,7 +260,7 @@ pub(super) fn product_i16(
                     *sum += a * i32::from(weight[0]) + b * i32::from(weight[1]);
                 }
             }
-            let tile = scaled(&sums, *row_scale, &scales[columns.clone()]);
+            let tile = scaled(&sums, *row_scale, &column_scales);
             epilogue.write(column, &tile, &mut output[row * outputs..][columns.clone()]);
         }
     }
@@ -268,7 +268,7 @@ pub(super) fn product_i16(
 
 /// Integer sums as numbers.
 #[inline(always)]
-pub(super) fn scaled(sums: &[i32; PANEL], row: f32, columns: &[f32]) -> [f32; PANEL] {
+pub(super) fn scaled(sums: &[i32; PANEL], row: f32, columns: &[f32; PANEL]) -> [f32; PANEL] {
     let mut tile = [0.0; PANEL];
     for ((value, sum), column) in tile.iter_mut().zip(sums).zip(columns) {
         #[expect(
