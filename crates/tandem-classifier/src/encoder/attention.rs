@@ -47,6 +47,7 @@ pub(super) fn attend_head<const FMA: bool>(
     let padded = positions.next_multiple_of(PANEL);
     scratch.scores.clear();
     scratch.scores.resize(ROWS * padded, 0.0);
+    let mut sums = [[0.0; PANEL]; ROWS];
     for first in (0..positions).step_by(ROWS) {
         let last = (first + ROWS).min(positions) - 1;
         let (low, high) = match shape.reach {
@@ -60,7 +61,7 @@ pub(super) fn attend_head<const FMA: bool>(
         let queries = block_of(&scratch.queries, size, first, positions);
         for (panel, key) in (low / PANEL..(low + width) / PANEL).enumerate() {
             let keys = &scratch.keys[key * size * PANEL..][..size * PANEL];
-            let sums = kernel::tile::<FMA>(queries, keys);
+            kernel::tile::<FMA>(queries, keys, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let scores = &mut scratch.scores[row * padded + panel * PANEL..][..PANEL];
                 for (score, sum) in scores.iter_mut().zip(sums) {
@@ -84,11 +85,16 @@ pub(super) fn attend_head<const FMA: bool>(
         }
         let weights = block_of(&scratch.scores, padded, 0, last - first + 1);
         for (panel, values) in scratch.values.chunks_exact(positions * PANEL).enumerate() {
-            let sums = kernel::tile::<FMA>(weights, &values[low * PANEL..high * PANEL]);
+            let values = &values[low * PANEL..high * PANEL];
+            kernel::tile::<FMA>(weights, values, &mut sums);
             let column = head * size + panel * PANEL;
             let width = PANEL.min(size - panel * PANEL);
             for (row, sums) in (first..=last).zip(&sums) {
-                output[row * hidden + column..][..width].copy_from_slice(&sums[..width]);
+                let output = &mut output[row * hidden + column..];
+                match output.first_chunk_mut::<PANEL>() {
+                    Some(output) if width == PANEL => *output = *sums,
+                    _ => output[..width].copy_from_slice(&sums[..width]),
+                }
             }
         }
     }
@@ -119,7 +125,14 @@ fn pack(shape: Shape, head: usize, qkv: &[f32], scratch: &mut Scratch) {
         }
         for (panel, values) in part(2).chunks(PANEL).enumerate() {
             let slot = (panel * positions + position) * PANEL;
-            scratch.values[slot..][..values.len()].copy_from_slice(values);
+            let slot = &mut scratch.values[slot..][..PANEL];
+            match (
+                slot.first_chunk_mut::<PANEL>(),
+                values.first_chunk::<PANEL>(),
+            ) {
+                (Some(slot), Some(values)) => *slot = *values,
+                _ => slot[..values.len()].copy_from_slice(values),
+            }
         }
     }
 }

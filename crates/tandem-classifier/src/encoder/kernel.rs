@@ -108,13 +108,18 @@ pub(super) fn product_i16(
 
 /// [`ROWS`] rows of equal length times one panel of `f32` weights.
 #[inline(always)]
-pub(super) fn tile<const FMA: bool>(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
+pub(super) fn tile<const FMA: bool>(
+    rows: [&[f32]; ROWS],
+    panel: &[f32],
+    sums: &mut [[f32; PANEL]; ROWS],
+) {
     #[cfg(target_arch = "x86_64")]
     if FMA {
         // SAFETY: `FMA` is true only in functions that run after AVX2 and FMA were detected.
-        return unsafe { x86::tile_f32(rows, panel) };
+        unsafe { x86::tile_f32(rows, panel, sums) };
+        return;
     }
-    product::tile(rows, panel)
+    product::tile(rows, panel, sums);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -141,6 +146,7 @@ mod x86 {
         let pairs = weights.inputs.div_ceil(2);
         let outputs = weights.outputs;
         let rows = input.scales.len();
+        let mut sums = [[0; PANEL]; ROWS];
         for (index, panel) in values.chunks_exact(pairs * PANEL * 2).enumerate() {
             let column = index * PANEL;
             let columns = column..outputs.min(column + PANEL);
@@ -148,7 +154,7 @@ mod x86 {
             column_scales[..columns.len()].copy_from_slice(&scales[columns.clone()]);
             for first in (0..rows).step_by(ROWS) {
                 let block = block_of(&input.values, pairs * 2, first, rows);
-                let sums = tile_i16(block, panel);
+                tile_i16(block, panel, &mut sums);
                 for (row, sums) in (first..rows).zip(&sums) {
                     let tile = scaled(sums, input.scales[row], &column_scales);
                     let out = &mut output[row * outputs..][columns.clone()];
@@ -161,7 +167,7 @@ mod x86 {
     /// `ROWS` rows of pairs times one panel of pairs.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn tile_i16(rows: [&[i16]; ROWS], panel: &[i16]) -> [[i32; PANEL]; ROWS] {
+    fn tile_i16(rows: [&[i16]; ROWS], panel: &[i16], out: &mut [[i32; PANEL]; ROWS]) {
         let pairs = panel.len() / (2 * PANEL);
         for row in rows {
             assert!(row.len() >= 2 * pairs, "a row is as long as the panel");
@@ -182,7 +188,6 @@ mod x86 {
                 }
             }
         }
-        let mut out = [[0; PANEL]; ROWS];
         for (out, [left, right]) in out.iter_mut().zip(sums) {
             let slot: *mut __m256i = out.as_mut_ptr().cast();
             // SAFETY: the array holds 16 values of 32 bits, which are two vectors.
@@ -191,13 +196,12 @@ mod x86 {
                 _mm256_storeu_si256(slot.add(1), right);
             }
         }
-        out
     }
 
     /// `ROWS` rows times one panel.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn tile_f32(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
+    pub(super) fn tile_f32(rows: [&[f32]; ROWS], panel: &[f32], out: &mut [[f32; PANEL]; ROWS]) {
         let inputs = panel.len() / PANEL;
         for row in rows {
             assert!(row.len() >= inputs, "a row is as long as the panel");
@@ -217,7 +221,6 @@ mod x86 {
                 }
             }
         }
-        let mut out = [[0.0; PANEL]; ROWS];
         for (out, [left, right]) in out.iter_mut().zip(sums) {
             // SAFETY: the array holds 16 values, which are two vectors.
             unsafe {
@@ -225,7 +228,6 @@ mod x86 {
                 _mm256_storeu_ps(out.as_mut_ptr().add(PANEL / 2), right);
             }
         }
-        out
     }
 }
 
