@@ -6,6 +6,24 @@
 //!
 //! This crate must not know what a decision or a policy is.
 
+mod composite;
+mod encoder;
+mod error;
+pub mod eval;
+mod model;
+mod nano;
+mod ngram;
+pub mod pii;
+mod progress;
+mod queue;
+mod service;
+mod tokenize;
+mod window;
+
+pub use composite::Checkpoints;
+pub use error::LoadError;
+pub use service::{EncoderClassifier, Settings, Thresholds};
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -46,6 +64,19 @@ impl Heads {
             jailbreak: self.jailbreak || other.jailbreak,
             pii: self.pii || other.pii,
             embedding: self.embedding || other.embedding,
+        }
+    }
+}
+
+impl Heads {
+    /// The questions common to both.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self {
+            domain: self.domain && other.domain,
+            jailbreak: self.jailbreak && other.jailbreak,
+            pii: self.pii && other.pii,
+            embedding: self.embedding && other.embedding,
         }
     }
 }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ErrorKind;
+
 /// A tokenized request, as a worker receives it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -149,6 +151,73 @@ pub struct EngineOutput {
     pub cached_tokens: Option<u32>,
 }
 
+/// Envelope of everything that a worker sends back, as Dynamo's response plane has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Annotated<T> {
+    /// The payload.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub data: Option<T>,
+    /// Id of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `error`, or the name of an annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Text of the error or annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Vec<String>>,
+    /// What a caller can do about the error. Our own addition: other readers skip it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_kind: Option<ErrorKind>,
+}
+
+/// A failure that a worker reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFailure {
+    /// What a caller can do about it.
+    pub kind: ErrorKind,
+    /// What went wrong.
+    pub message: String,
+}
+
+const fn none<T>() -> Option<T> {
+    None
+}
+
+impl<T> Annotated<T> {
+    /// An envelope with a payload only.
+    pub const fn data(data: T) -> Self {
+        Self {
+            data: Some(data),
+            id: None,
+            event: None,
+            comment: None,
+            error_kind: None,
+        }
+    }
+
+    /// An envelope with an error only.
+    pub fn error(failure: WorkerFailure) -> Self {
+        Self {
+            data: None,
+            id: None,
+            event: Some("error".to_owned()),
+            comment: Some(vec![failure.message]),
+            error_kind: Some(failure.kind),
+        }
+    }
+
+    /// The error that the envelope carries, if it does.
+    pub fn failure(&self) -> Option<WorkerFailure> {
+        (self.event.as_deref() == Some("error")).then(|| WorkerFailure {
+            kind: self
+                .error_kind
+                .unwrap_or(ErrorKind::Upstream { retryable: false }),
+            message: self.comment.as_deref().unwrap_or(&[]).join("; "),
+        })
+    }
+}
+
 /// An alternative token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TopLogprob {
@@ -212,6 +281,23 @@ mod tests {
         let back = serde_json::to_value(&request).unwrap();
         assert_eq!(back["router_config_override"]["overlap_score_weight"], 0.0);
         assert!(back.get("disaggregated_params").is_none());
+    }
+
+    #[test]
+    fn envelopes_have_the_wire_form() {
+        let output = EngineOutput {
+            token_ids: vec![5],
+            ..EngineOutput::default()
+        };
+        let json = serde_json::to_string(&Annotated::data(output)).unwrap();
+        assert_eq!(json, r#"{"data":{"token_ids":[5]}}"#);
+        let error = r#"{"event":"error","comment":["out of","memory"]}"#;
+        let error: Annotated<EngineOutput> = serde_json::from_str(error).unwrap();
+        let failure = error.failure().unwrap();
+        assert_eq!(failure.message, "out of; memory");
+        assert_eq!(error.data, None);
+        let own: Annotated<EngineOutput> = Annotated::error(failure.clone());
+        assert_eq!(own.failure(), Some(failure));
     }
 
     #[test]

@@ -136,5 +136,13 @@ pub struct StoredBlock {
     pub tokens_hash: BlockHash,
 }
 
+/// Everything a worker has stored, for a router that joins late or has lost events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvSnapshot {
+    /// `Cleared`, then `Stored` with parents before children. Each carries the number of the last
+    /// event that the snapshot includes; the next live event has the number after it.
+    pub events: Vec<KvEvent>,
+}
+
 #[cfg(test)]
 mod tests;

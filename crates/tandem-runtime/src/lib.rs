@@ -1,1 +1,22 @@
-//! Makes processes find and call each other. Knows nothing of language models.
+//! Makes processes find and call each other: the component model, discovery, messaging, the
+//! request plane and the life of a process.
+//!
+//! This crate must know nothing of language models: what it carries are keys, subjects and bytes.
+//! Every outside service (etcd, NATS) sits behind a trait here, and each trait has an in-memory
+//! implementation with the same semantics, so that one process needs no outside service at all.
+
+pub mod component;
+pub mod discovery;
+pub mod http;
+pub mod instances;
+pub mod lifecycle;
+pub mod messaging;
+pub mod request_plane;
+pub mod telemetry;
+
+pub use component::{EndpointId, Instance, Transport};
+pub use discovery::Discovery;
+pub use instances::InstanceWatch;
+pub use lifecycle::Lifecycle;
+pub use messaging::Messaging;
+pub use request_plane::RequestPlane;

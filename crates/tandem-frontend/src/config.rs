@@ -1,0 +1,85 @@
+//! Settings of the frontend.
+
+use std::time::Duration;
+
+/// Settings of the frontend. Each has one home: the command line flag of the same name.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FrontendArgs {
+    /// How a worker is chosen
+    #[arg(long, value_enum, default_value_t = RouterMode::Kv, env = "DYN_ROUTER_MODE")]
+    pub router_mode: RouterMode,
+
+    /// Weight of uncached prompt blocks against running decode blocks
+    #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
+    pub kv_overlap_score_weight: f64,
+
+    /// Softmax temperature of the choice between workers; 0 takes the best
+    #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
+    pub router_temperature: f64,
+
+    /// Guess what workers have cached from where requests went, instead of from their events
+    #[arg(long)]
+    pub no_kv_events: bool,
+
+    /// Prompts with at most this many uncached tokens are not sent to a prefill worker
+    #[arg(long, default_value_t = 32, value_name = "TOKENS")]
+    pub max_local_prefill: usize,
+
+    /// Times a request may move to another worker after its worker was lost
+    #[arg(long, default_value_t = 3, value_name = "TIMES")]
+    pub migration_limit: u32,
+
+    /// Largest request body in MiB
+    #[arg(
+        long,
+        default_value_t = 45,
+        value_name = "MIB",
+        env = "DYN_HTTP_BODY_LIMIT_MB"
+    )]
+    pub body_limit: usize,
+}
+
+/// How a worker is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RouterMode {
+    /// By cached prefix and load
+    Kv,
+    /// In turn
+    RoundRobin,
+    /// At random
+    Random,
+    /// The less busy of two random ones
+    PowerOfTwo,
+    /// The least busy
+    LeastLoaded,
+}
+
+impl From<RouterMode> for tandem_kv_router::RouterMode {
+    fn from(mode: RouterMode) -> Self {
+        match mode {
+            RouterMode::Kv => Self::Kv,
+            RouterMode::RoundRobin => Self::RoundRobin,
+            RouterMode::Random => Self::Random,
+            RouterMode::PowerOfTwo => Self::PowerOfTwo,
+            RouterMode::LeastLoaded => Self::LeastLoaded,
+        }
+    }
+}
+
+impl FrontendArgs {
+    /// Largest request body in bytes.
+    pub fn body_limit_bytes(&self) -> usize {
+        self.body_limit.saturating_mul(1024 * 1024)
+    }
+}
+
+/// Most time that a client may take to send its body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn non_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        Ok(_) => Err("must be 0 or more".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Why a request was not served, and what the client sees of it.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use tandem_protocol::ErrorKind;
+use tandem_protocol::engine::WorkerFailure;
+use tandem_protocol::openai::{ErrorBody, InvalidParameter};
+use tandem_runtime::http::BodyError;
+use tracing::error;
+
+/// Seconds after which a client may try again when no worker can serve.
+const RETRY_AFTER_SECONDS: u16 = 1;
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    /// The body is not what the API asks for.
+    #[error("{0}")]
+    Invalid(#[from] InvalidParameter),
+    /// The body could not be read.
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    /// No such model.
+    #[error("model `{model}` does not exist; available: {available}")]
+    UnknownModel {
+        /// What the client asked for.
+        model: String,
+        /// What there is.
+        available: String,
+    },
+    /// No such path.
+    #[error("there is no route {0}")]
+    UnknownRoute(String),
+    /// The path exists, the method does not.
+    #[error("method {method} is not allowed on {path}")]
+    MethodNotAllowed {
+        /// What the client used.
+        method: String,
+        /// Where.
+        path: String,
+    },
+    /// No worker can take the request now.
+    #[error("no worker can serve model `{0}` right now")]
+    NoWorkers(String),
+    /// Workers were lost while they served this request, more often than it may move.
+    #[error("the workers that served this request were lost")]
+    WorkerLost,
+    /// The worker reported a failure.
+    #[error("{}", .0.message)]
+    Worker(WorkerFailure),
+    /// A defect of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl FrontendError {
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) => ErrorKind::InvalidRequest,
+            Self::Body(BodyError::TooLarge { .. }) => ErrorKind::PayloadTooLarge,
+            Self::Body(BodyError::Timeout) => ErrorKind::Timeout,
+            Self::Body(BodyError::Disconnected) => ErrorKind::Canceled,
+            Self::UnknownModel { .. } | Self::UnknownRoute(_) => ErrorKind::NotFound,
+            Self::MethodNotAllowed { .. } => ErrorKind::MethodNotAllowed,
+            Self::NoWorkers(_) => ErrorKind::Overloaded,
+            Self::WorkerLost => ErrorKind::Upstream { retryable: true },
+            Self::Worker(failure) => failure.kind,
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// The OpenAI error body. What only an operator can act on is logged here, not sent.
+    pub fn body(&self) -> ErrorBody {
+        let message = match self.kind() {
+            ErrorKind::Upstream { .. } | ErrorKind::Internal => {
+                error!(error = %self, "request failed");
+                "the server failed to process the request".to_owned()
+            }
+            _ => self.to_string(),
+        };
+        let param = match self {
+            Self::Invalid(invalid) => invalid.param.clone(),
+            Self::UnknownModel { .. } => Some("model".to_owned()),
+            _ => None,
+        };
+        ErrorBody::new(self.kind(), message, param)
+    }
+}
+
+impl IntoResponse for FrontendError {
+    fn into_response(self) -> Response {
+        let kind = self.kind();
+        let status =
+            StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.body())).into_response();
+        if kind == ErrorKind::Overloaded {
+            let value = HeaderValue::from(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}

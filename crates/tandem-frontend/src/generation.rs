@@ -1,0 +1,290 @@
+//! One sequence from request to tokens: prefill leg, decode leg, and moving on when a worker is
+//! lost.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+use serde_json::Value;
+use tandem_kv_router::Prompt;
+use tandem_protocol::ErrorKind;
+use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
+use tandem_protocol::kv::HashScope;
+use tandem_runtime::RequestPlane;
+use tandem_runtime::request_plane::{CallError, Responses};
+use tracing::{debug, warn};
+
+use crate::choice::Outputs;
+use crate::error::FrontendError;
+use crate::metrics::{FallbackLabels, Metrics, ModelLabels};
+use crate::model_registry::Model;
+use crate::worker_pool::{Chosen, WorkerChoice, WorkerPool};
+
+/// What every generation needs.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    /// How workers are called.
+    pub plane: Arc<dyn RequestPlane>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Prompts with at most this many uncached tokens stay with the decode worker.
+    pub max_local_prefill: usize,
+    /// Times a request may move to another worker.
+    pub migration_limit: u32,
+}
+
+impl Dispatcher {
+    /// The outputs for `request`; nothing is sent before they are polled.
+    pub(crate) fn generate(&self, model: Arc<Model>, request: EngineRequest, request_id: &str) -> Outputs {
+        let generation = Generation {
+            job: Job {
+                dispatcher: self.clone(),
+                labels: ModelLabels {
+                    model: model.card.display_name.clone(),
+                },
+                model,
+                request,
+                request_id: request_id.to_owned(),
+            },
+            leg: None,
+            lost: Vec::new(),
+            finished: false,
+        };
+        stream::unfold(generation, |mut generation| async {
+            let output = generation.next().await?;
+            Some((output, generation))
+        })
+        .boxed()
+    }
+}
+
+/// A sequence that is being generated.
+struct Generation {
+    job: Job,
+    leg: Option<DecodeLeg>,
+    /// Workers that were lost while they served this request.
+    lost: Vec<u64>,
+    finished: bool,
+}
+
+/// What has to be done.
+struct Job {
+    dispatcher: Dispatcher,
+    labels: ModelLabels,
+    model: Arc<Model>,
+    /// What the next worker would have to do: grows by what was generated so far.
+    request: EngineRequest,
+    request_id: String,
+}
+
+/// A worker at work. Dropping it stops the worker.
+struct DecodeLeg {
+    responses: Responses,
+    chosen: Chosen,
+    started: bool,
+}
+
+impl Generation {
+    async fn next(&mut self) -> Option<Result<EngineOutput, FrontendError>> {
+        if self.finished {
+            return None;
+        }
+        loop {
+            if self.leg.is_none() {
+                match self.start_leg().await {
+                    Ok(leg) => self.leg = Some(leg),
+                    Err(error) => return Some(self.fail(error)),
+                }
+            }
+            let leg = self.leg.as_mut()?;
+            let error = match leg.responses.next().await {
+                Some(Ok(bytes)) => return Some(self.receive(&bytes)),
+                Some(Err(error)) => error,
+                None => CallError::StreamEnded,
+            };
+            let worker = leg.chosen.instance.instance_id;
+            self.leg = None;
+            if let Err(error) = self.lose(worker, &error) {
+                return Some(self.fail(error));
+            }
+        }
+    }
+
+    fn receive(&mut self, bytes: &Bytes) -> Result<EngineOutput, FrontendError> {
+        let annotated: Annotated<EngineOutput> = match serde_json::from_slice(bytes) {
+            Ok(annotated) => annotated,
+            Err(error) => {
+                return self.fail(FrontendError::Worker(WorkerFailure {
+                    kind: ErrorKind::Upstream { retryable: false },
+                    message: format!("undecodable output: {error}"),
+                }));
+            }
+        };
+        if let Some(failure) = annotated.failure() {
+            return self.fail(FrontendError::Worker(failure));
+        }
+        let output = annotated.data.unwrap_or_default();
+        if let Some(leg) = &mut self.leg
+            && !output.token_ids.is_empty()
+            && !std::mem::replace(&mut leg.started, true)
+        {
+            leg.chosen.prefill_completed();
+        }
+        if output.finish_reason.is_some() {
+            self.finished = true;
+            self.leg = None;
+        } else {
+            self.remember(&output);
+        }
+        Ok(output)
+    }
+
+    /// Adds what was generated to the prompt, so that another worker could go on from here.
+    fn remember(&mut self, output: &EngineOutput) {
+        self.job.request.token_ids.extend(&output.token_ids);
+        let count = u32::try_from(output.token_ids.len()).unwrap_or(u32::MAX);
+        let stop = &mut self.job.request.stop_conditions;
+        stop.max_tokens = stop.max_tokens.map(|max| max.saturating_sub(count));
+        stop.min_tokens = stop.min_tokens.map(|min| min.saturating_sub(count));
+    }
+
+    fn fail<T>(&mut self, error: FrontendError) -> Result<T, FrontendError> {
+        self.finished = true;
+        self.leg = None;
+        Err(error)
+    }
+
+    /// Notes that `worker` is lost; an error if the request may not move any more.
+    fn lose(&mut self, worker: u64, error: &CallError) -> Result<(), FrontendError> {
+        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker in the middle of a request");
+        self.job.model.decode.inhibit(worker);
+        self.lost.push(worker);
+        let moves = u32::try_from(self.lost.len()).unwrap_or(u32::MAX);
+        if moves > self.job.dispatcher.migration_limit {
+            return Err(FrontendError::WorkerLost);
+        }
+        self.job
+            .dispatcher
+            .metrics
+            .migrations
+            .get_or_create(&self.job.labels)
+            .inc();
+        Ok(())
+    }
+
+    async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
+        let prompt = self.job.prompt();
+        self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await;
+        loop {
+            let choice = WorkerChoice {
+                request_id: &self.job.request_id,
+                prompt: &prompt,
+                remote_prefill: self.job.request.disaggregated_params.is_some(),
+                excluded: &self.lost,
+            };
+            let Some(chosen) = self.job.model.decode.choose(choice) else {
+                return Err(FrontendError::NoWorkers(
+                    self.job.model.card.display_name.clone(),
+                ));
+            };
+            match self.job.call(&chosen, &self.job.request).await {
+                Ok(responses) => {
+                    return Ok(DecodeLeg {
+                        responses,
+                        chosen,
+                        started: false,
+                    });
+                }
+                Err(error) => {
+                    let worker = chosen.instance.instance_id;
+                    drop(chosen);
+                    self.lose(worker, &error)?;
+                }
+            }
+        }
+    }
+}
+
+impl Job {
+    fn prompt(&self) -> Prompt {
+        let block_size = self.model.decode.block_size();
+        Prompt::new(&self.request.token_ids, block_size, HashScope::default())
+    }
+
+    /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
+    async fn remote_prefill(&self, prompt: &Prompt) -> Option<Value> {
+        let pool = self.model.prefill.load_full()?;
+        let metrics = &self.dispatcher.metrics;
+        let uncached = prompt
+            .tokens
+            .saturating_sub(self.model.decode.best_overlap(prompt));
+        if uncached <= self.dispatcher.max_local_prefill {
+            metrics.local_prefills.get_or_create(&self.labels).inc();
+            return None;
+        }
+        match self.prefill_leg(&pool, prompt).await {
+            Ok(params) => {
+                metrics.remote_prefills.get_or_create(&self.labels).inc();
+                Some(params)
+            }
+            Err(reason) => {
+                warn!(
+                    request_id = %self.request_id,
+                    reason,
+                    "remote prefill failed, the decode worker computes the prompt"
+                );
+                metrics
+                    .prefill_fallbacks
+                    .get_or_create(&FallbackLabels { reason })
+                    .inc();
+                None
+            }
+        }
+    }
+
+    async fn prefill_leg(
+        &self,
+        pool: &Arc<WorkerPool>,
+        prompt: &Prompt,
+    ) -> Result<Value, &'static str> {
+        let choice = WorkerChoice {
+            request_id: &self.request_id,
+            prompt,
+            remote_prefill: false,
+            excluded: &[],
+        };
+        let chosen = pool.choose(choice).ok_or("no_worker")?;
+        let worker = chosen.instance.instance_id;
+        let lost = |error: CallError| {
+            debug!(worker, %error, "prefill worker does not answer");
+            pool.inhibit(worker);
+            "call_failed"
+        };
+        let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
+        let first = responses
+            .next()
+            .await
+            .unwrap_or(Err(CallError::StreamEnded))
+            .map_err(lost)?;
+        chosen.prefill_completed();
+        let annotated: Annotated<EngineOutput> =
+            serde_json::from_slice(&first).map_err(|_| "no_params")?;
+        annotated
+            .data
+            .and_then(|output| output.disaggregated_params)
+            .ok_or("no_params")
+    }
+
+    async fn call(&self, chosen: &Chosen, request: &EngineRequest) -> Result<Responses, CallError> {
+        let request = EngineRequest {
+            estimated_prefix_hit_num_blocks: Some(chosen.overlap_blocks),
+            ..request.clone()
+        };
+        let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
+        self.dispatcher
+            .plane
+            .call(&chosen.instance, &self.request_id, body.into())
+            .await
+    }
+}

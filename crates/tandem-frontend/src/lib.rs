@@ -1,0 +1,26 @@
+//! Serves the OpenAI API by routing tokenized requests to workers.
+//!
+//! Life of a request: `server` (routes) -> `handlers` (parse) -> `preprocess` (template, tokenize)
+//! -> `generation` (prefill leg, decode leg; `worker_pool` chooses) -> `choice` (tokens to text)
+//! -> `respond` and `answer` (JSON or server-sent events).
+//!
+//! Everything is a stream inside; a whole answer is a stream that was folded at the edge. This
+//! crate must not know how an engine works, nor what a routing decision by meaning is.
+
+mod answer;
+mod choice;
+pub mod config;
+mod error;
+mod generation;
+mod handlers;
+mod kv_feed;
+mod metrics;
+mod model_registry;
+mod preprocess;
+mod respond;
+mod server;
+mod worker_pool;
+
+pub use config::FrontendArgs;
+pub use error::FrontendError;
+pub use server::{Frontend, Planes};

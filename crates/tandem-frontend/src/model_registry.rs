@@ -1,0 +1,258 @@
+//! Which models are served, kept up to date from the model cards in discovery.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use futures::StreamExt;
+use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
+use tandem_runtime::component::MODEL_CARD_ROOT;
+use tandem_runtime::discovery::{Discovery, DiscoveryEvent};
+use tandem_runtime::{EndpointId, Lifecycle};
+use tandem_tokenizer::{ChatTemplate, ModelCard, ModelType, Tokenizer};
+use tracing::{info, warn};
+
+use crate::answer::unix_seconds;
+use crate::error::FrontendError;
+use crate::worker_pool::{PoolFactory, WorkerPool};
+
+/// A model that can be asked for.
+pub(crate) struct Model {
+    /// What its workers published.
+    pub card: ModelCard,
+    /// Tokens that end an answer.
+    pub eos_token_ids: Vec<u32>,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its chat template, if it has one.
+    pub template: Option<ChatTemplate>,
+    /// Workers that answer.
+    pub decode: Arc<WorkerPool>,
+    /// Workers that only compute prompts; they come and go.
+    pub prefill: ArcSwapOption<WorkerPool>,
+    created: u64,
+}
+
+type Models = BTreeMap<String, Arc<Model>>;
+
+/// The models that are served now.
+#[derive(Default)]
+pub(crate) struct ModelRegistry {
+    models: ArcSwap<Models>,
+}
+
+impl ModelRegistry {
+    /// Follows the model cards in discovery until `lifecycle` stops.
+    pub(crate) fn start(
+        discovery: &dyn Discovery,
+        pools: PoolFactory,
+        lifecycle: &Lifecycle,
+    ) -> Arc<Self> {
+        let registry = Arc::new(Self::default());
+        let mut events = discovery.watch(&format!("{MODEL_CARD_ROOT}/"));
+        let follower = Follower {
+            registry: Arc::clone(&registry),
+            pools,
+            cards: BTreeMap::new(),
+        };
+        lifecycle.spawn(async move {
+            let mut follower = follower;
+            while let Some(event) = events.next().await {
+                follower.apply(event).await;
+            }
+        });
+        registry
+    }
+
+    /// The model `name`.
+    ///
+    /// # Errors
+    /// There is no such model, or no model at all.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Model>, FrontendError> {
+        let models = self.models.load();
+        if let Some(model) = models.get(name) {
+            return Ok(Arc::clone(model));
+        }
+        if models.is_empty() {
+            return Err(FrontendError::NoWorkers(name.to_owned()));
+        }
+        Err(FrontendError::UnknownModel {
+            model: name.to_owned(),
+            available: models
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    /// The answer of `GET /v1/models`.
+    pub(crate) fn list(&self) -> ModelList {
+        let models = self.models.load();
+        let listed = models.iter().map(|(name, model)| ListedModel {
+            context_window: Some(model.card.context_length),
+            ..ListedModel::new(name, model.created)
+        });
+        ModelList::new(listed.collect())
+    }
+
+    /// The pools of every model, for `/health`.
+    pub(crate) fn pools(&self) -> Vec<Arc<WorkerPool>> {
+        let models = self.models.load();
+        models
+            .values()
+            .flat_map(|model| [Some(Arc::clone(&model.decode)), model.prefill.load_full()])
+            .flatten()
+            .collect()
+    }
+}
+
+/// Applies card changes to the registry. Only one task does, so there is nothing to lock.
+struct Follower {
+    registry: Arc<ModelRegistry>,
+    pools: PoolFactory,
+    cards: BTreeMap<String, (EndpointId, ModelCard)>,
+}
+
+impl Follower {
+    async fn apply(&mut self, event: DiscoveryEvent) {
+        let name = match event {
+            DiscoveryEvent::Put { key, value } => {
+                let Some((endpoint, _)) = EndpointId::from_key(&key) else {
+                    return;
+                };
+                match serde_json::from_slice::<ModelCard>(&value) {
+                    Ok(card) => {
+                        let name = card.display_name.clone();
+                        self.cards.insert(key, (endpoint, card));
+                        name
+                    }
+                    Err(error) => {
+                        warn!(%key, %error, "skipped a model card that does not decode");
+                        return;
+                    }
+                }
+            }
+            DiscoveryEvent::Delete { key } => match self.cards.remove(&key) {
+                Some((_, card)) => card.display_name,
+                None => return,
+            },
+        };
+        self.refresh(&name).await;
+    }
+
+    /// Brings one model in line with the cards that name it.
+    async fn refresh(&self, name: &str) {
+        let decode = self.card_of(name, false);
+        let known = self.registry.models.load().get(name).cloned();
+        let model = match (decode, known) {
+            (None, None) => return,
+            (None, Some(model)) => {
+                self.remove(name, &model);
+                return;
+            }
+            (Some(_), Some(model)) => model,
+            (Some((endpoint, card)), None) => {
+                let Some(model) = self.load(endpoint, card).await else {
+                    return;
+                };
+                info!(model_name = name, namespace = %model.decode.endpoint().namespace, "added model");
+                self.update(|models| models.insert(name.to_owned(), Arc::clone(&model)));
+                model
+            }
+        };
+        match (self.card_of(name, true), model.prefill.load_full()) {
+            (Some((endpoint, card)), None) => {
+                info!(model_name = name, "prefill workers joined");
+                model
+                    .prefill
+                    .store(Some(self.pools.start(&endpoint, &card)));
+            }
+            (None, Some(pool)) => {
+                info!(model_name = name, "prefill workers left");
+                model.prefill.store(None);
+                pool.stop();
+            }
+            _ => {}
+        }
+    }
+
+    fn card_of(&self, name: &str, prefill: bool) -> Option<(EndpointId, ModelCard)> {
+        self.cards
+            .values()
+            .find(|(_, card)| {
+                card.display_name == name && card.model_type.contains(ModelType::PREFILL) == prefill
+            })
+            .cloned()
+    }
+
+    async fn load(&self, endpoint: EndpointId, card: ModelCard) -> Option<Arc<Model>> {
+        let name = card.display_name.clone();
+        let files = card.clone();
+        let loaded = tokio::task::spawn_blocking(move || load_text_path(&files)).await;
+        let TextPath {
+            tokenizer,
+            template,
+            eos_token_ids,
+        } = match loaded {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => {
+                warn!(model_name = %name, error, "cannot serve a model");
+                return None;
+            }
+            Err(error) => {
+                warn!(model_name = %name, %error, "loading a model's tokenizer crashed");
+                return None;
+            }
+        };
+        let decode = self.pools.start(&endpoint, &card);
+        Some(Arc::new(Model {
+            card,
+            eos_token_ids,
+            tokenizer: Arc::new(tokenizer),
+            template,
+            decode,
+            prefill: ArcSwapOption::empty(),
+            created: unix_seconds(),
+        }))
+    }
+
+    fn remove(&self, name: &str, model: &Model) {
+        info!(model_name = name, "removed model: its last worker is gone");
+        self.update(|models| models.remove(name));
+        model.decode.stop();
+        if let Some(pool) = model.prefill.swap(None) {
+            pool.stop();
+        }
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Models) -> T) {
+        let mut models = Models::clone(&self.registry.models.load());
+        change(&mut models);
+        self.registry.models.store(Arc::new(models));
+    }
+}
+
+/// What turns text into tokens and back.
+struct TextPath {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    eos_token_ids: Vec<u32>,
+}
+
+/// Reads a model's text files; a model without a chat template can still complete text.
+fn load_text_path(card: &ModelCard) -> Result<TextPath, String> {
+    let directory = card.directory();
+    let tokenizer = Tokenizer::from_dir(&directory).map_err(|error| error.to_string())?;
+    let template = match ChatTemplate::from_dir(&directory) {
+        Ok(template) => Some(template),
+        Err(error) if error.is_missing() => None,
+        Err(error) => return Err(error.to_string()),
+    };
+    let eos_token_ids = card.eos_token_ids().map_err(|error| error.to_string())?;
+    Ok(TextPath {
+        tokenizer,
+        template,
+        eos_token_ids,
+    })
+}

@@ -1,0 +1,181 @@
+//! From an OpenAI body to tokens: template, tokenize, check against the model's limits.
+
+use tandem_protocol::engine::{EngineRequest, OutputOptions, StopConditions};
+use tandem_protocol::openai::chat::ChatRequest;
+use tandem_protocol::openai::completion::{CompletionRequest, PromptItem};
+use tandem_protocol::openai::{InvalidParameter, Sampling, sampling::Stop};
+use tandem_tokenizer::{ModelCard, RenderRequest};
+
+use crate::error::FrontendError;
+use crate::model_registry::Model;
+
+/// Tokens that a text completion generates unless said otherwise, as OpenAI documents.
+const DEFAULT_COMPLETION_TOKENS: u32 = 16;
+
+/// One prompt, ready for a worker, and what the text side needs to know of the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// The request for the engine; the same for each of the `n` choices but for its seed.
+    pub engine: EngineRequest,
+    /// Stop strings, which are matched on text.
+    pub stop: Vec<String>,
+    /// Whether the stop string is part of the answer.
+    pub include_stop: bool,
+    /// Whether special tokens are left out of the text.
+    pub skip_special_tokens: bool,
+}
+
+/// Renders, tokenizes and checks a chat request.
+pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, FrontendError> {
+    let Some(template) = &model.template else {
+        return Err(InvalidParameter::new(
+            "messages",
+            format!(
+                "model `{}` has no chat template; use /v1/completions",
+                model.card.display_name
+            ),
+        )
+        .into());
+    };
+    let prompt = template
+        .render(&RenderRequest {
+            messages: &request.messages,
+            tools: request.tools.as_deref(),
+            kwargs: request.chat_template_kwargs.as_ref(),
+        })
+        .map_err(|error| InvalidParameter::new("messages", error.to_string()))?;
+    // The template writes the special tokens itself.
+    let tokens = encode(model, &prompt, false)?;
+    prepare(
+        model,
+        tokens,
+        &request.sampling,
+        Limits {
+            max_tokens: request.max_tokens(),
+            logprobs: request.wanted_logprobs(),
+        },
+    )
+}
+
+/// Tokenizes and checks each prompt of a text completion.
+pub(crate) fn completion(
+    model: &Model,
+    request: &CompletionRequest,
+) -> Result<Vec<Prepared>, FrontendError> {
+    let limits = Limits {
+        max_tokens: Some(request.max_tokens.unwrap_or(DEFAULT_COMPLETION_TOKENS)),
+        logprobs: request.logprobs,
+    };
+    let mut prepared = Vec::new();
+    for item in request.prompt.items() {
+        let tokens = match item {
+            PromptItem::Text(text) => encode(model, text, true)?,
+            PromptItem::Tokens(tokens) => checked_tokens(model, tokens)?,
+        };
+        prepared.push(prepare(model, tokens, &request.sampling, limits)?);
+    }
+    Ok(prepared)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    max_tokens: Option<u32>,
+    logprobs: Option<u32>,
+}
+
+fn encode(model: &Model, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, FrontendError> {
+    model
+        .tokenizer
+        .encode(text, add_special_tokens)
+        .map_err(|error| FrontendError::Internal(error.to_string()))
+}
+
+/// An id outside the vocabulary would be a read outside the embedding table on the worker.
+fn checked_tokens(model: &Model, tokens: &[u32]) -> Result<Vec<u32>, FrontendError> {
+    let size = model.tokenizer.vocab_size();
+    match tokens
+        .iter()
+        .find(|token| usize::try_from(**token).is_ok_and(|id| id >= size))
+    {
+        Some(token) => Err(InvalidParameter::new(
+            "prompt",
+            format!("token id {token} is outside the vocabulary of {size} tokens"),
+        )
+        .into()),
+        None => Ok(tokens.to_vec()),
+    }
+}
+
+fn prepare(
+    model: &Model,
+    token_ids: Vec<u32>,
+    sampling: &Sampling,
+    limits: Limits,
+) -> Result<Prepared, FrontendError> {
+    let card = &model.card;
+    let max_tokens = checked_max_tokens(card, token_ids.len(), limits.max_tokens)?;
+    let stop = sampling
+        .stop
+        .as_ref()
+        .map_or(&[][..], Stop::strings)
+        .to_vec();
+    let engine = EngineRequest {
+        model: card.display_name.clone(),
+        token_ids,
+        stop_conditions: StopConditions {
+            max_tokens: Some(max_tokens),
+            stop: Some(stop.clone()).filter(|stop| !stop.is_empty()),
+            stop_token_ids_hidden: sampling.stop_token_ids.clone(),
+            min_tokens: sampling.min_tokens,
+            ignore_eos: sampling.ignore_eos,
+            max_thinking_tokens: None,
+        },
+        sampling_options: sampling.options(),
+        output_options: OutputOptions {
+            logprobs: limits.logprobs,
+            ..OutputOptions::default()
+        },
+        eos_token_ids: model.eos_token_ids.clone(),
+        mdc_sum: Some(card.mdcsum()),
+        ..EngineRequest::default()
+    };
+    Ok(Prepared {
+        engine,
+        stop,
+        include_stop: sampling.include_stop_str_in_output == Some(true),
+        skip_special_tokens: sampling.skip_special_tokens != Some(false),
+    })
+}
+
+/// The room for the answer; an error if the prompt leaves none or not as much as was asked for.
+fn checked_max_tokens(
+    card: &ModelCard,
+    prompt: usize,
+    wanted: Option<u32>,
+) -> Result<u32, InvalidParameter> {
+    let context = card.context_length;
+    let prompt = u32::try_from(prompt).unwrap_or(u32::MAX);
+    let room = context.saturating_sub(prompt);
+    if prompt == 0 {
+        return Err(InvalidParameter::new("prompt", "the prompt has no tokens"));
+    }
+    if room == 0 {
+        return Err(InvalidParameter {
+            param: Some("messages".to_owned()),
+            message: format!(
+                "the prompt has {prompt} tokens, the model's context length is {context}"
+            ),
+        });
+    }
+    match wanted {
+        Some(wanted) if wanted > room => Err(InvalidParameter::new(
+            "max_tokens",
+            format!(
+                "the prompt's {prompt} tokens and max_tokens {wanted} exceed the model's context \
+                 length of {context}"
+            ),
+        )),
+        Some(wanted) => Ok(wanted),
+        None => Ok(room),
+    }
+}

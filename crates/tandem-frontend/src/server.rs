@@ -1,0 +1,139 @@
+//! The frontend as a whole: its parts, its routes, its listener.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{Method, Uri};
+use prometheus_client::registry::Registry;
+use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig};
+use tandem_runtime::http::{HttpOptions, serve};
+use tandem_runtime::{Discovery, Lifecycle, Messaging, RequestPlane};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::config::{FrontendArgs, RouterMode};
+use crate::error::FrontendError;
+use crate::generation::Dispatcher;
+use crate::handlers;
+use crate::metrics::Metrics;
+use crate::model_registry::ModelRegistry;
+use crate::worker_pool::PoolFactory;
+
+/// How the frontend reaches the rest of the system.
+#[derive(Clone)]
+pub struct Planes {
+    /// Where models and instances are found.
+    pub discovery: Arc<dyn Discovery>,
+    /// Where KV events come from.
+    pub messaging: Arc<dyn Messaging>,
+    /// How workers are called.
+    pub requests: Arc<dyn RequestPlane>,
+}
+
+/// A running frontend.
+pub struct Frontend {
+    pub(crate) registry: Arc<ModelRegistry>,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) body_limit: usize,
+}
+
+impl Frontend {
+    /// Starts to follow the models in discovery; they are served once [`Frontend::serve`] runs.
+    pub fn start(
+        args: &FrontendArgs,
+        planes: Planes,
+        metrics: &mut Registry,
+        lifecycle: &Lifecycle,
+    ) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::register(metrics));
+        let pools = PoolFactory {
+            discovery: Arc::clone(&planes.discovery),
+            messaging: planes.messaging,
+            plane: Arc::clone(&planes.requests),
+            router: router_config(args),
+            kv_events: !args.no_kv_events && args.router_mode == RouterMode::Kv,
+            lifecycle: lifecycle.clone(),
+        };
+        Arc::new(Self {
+            registry: ModelRegistry::start(&*planes.discovery, pools, lifecycle),
+            dispatcher: Dispatcher {
+                plane: planes.requests,
+                metrics,
+                max_local_prefill: args.max_local_prefill,
+                migration_limit: args.migration_limit,
+            },
+            body_limit: args.body_limit_bytes(),
+        })
+    }
+
+    /// Answers on `listener` until `lifecycle` stops and the requests in flight have ended.
+    /// `metrics` is what `/metrics` shows.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        metrics: Arc<Registry>,
+        lifecycle: Lifecycle,
+    ) {
+        serve(
+            listener,
+            routes(self, metrics),
+            HttpOptions::default(),
+            lifecycle,
+        )
+        .await;
+    }
+
+    /// Whether `model` can be served now.
+    pub fn is_ready(&self, model: &str) -> bool {
+        self.registry
+            .get(model)
+            .is_ok_and(|model| !model.decode.instances().current().is_empty())
+    }
+}
+
+/// The block size is each model card's own.
+fn router_config(args: &FrontendArgs) -> RouterConfig {
+    let defaults = RouterConfig::new(16);
+    RouterConfig {
+        mode: args.router_mode.into(),
+        overlap_score_weight: args.kv_overlap_score_weight,
+        temperature: args.router_temperature,
+        index: if args.no_kv_events {
+            IndexConfig::Approximate(ApproximateConfig::default())
+        } else {
+            defaults.index
+        },
+        ..defaults
+    }
+}
+
+fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(handlers::chat))
+        .route("/v1/completions", post(handlers::completions))
+        .route("/v1/models", get(handlers::models))
+        .route("/health", get(handlers::health))
+        .route("/live", get(handlers::live))
+        .route("/metrics", get(async move || handlers::metrics(&metrics)))
+        .fallback(async |uri: Uri| FrontendError::UnknownRoute(uri.path().to_owned()))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            FrontendError::MethodNotAllowed {
+                method: method.to_string(),
+                path: uri.path().to_owned(),
+            }
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(frontend)
+}
+
+/// A panic is a defect, but it must cost one request only.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown panic");
+    FrontendError::Internal(format!("request handler panicked: {text}")).into_response()
+}

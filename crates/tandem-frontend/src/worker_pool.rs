@@ -1,0 +1,215 @@
+//! The workers of one endpoint: who is there, what they have cached, how busy they are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tandem_kv_router::{
+    KvRouter, Prompt, RouterConfig, SelectRequest, Selection, Worker, WorkerCandidate,
+};
+use tandem_protocol::engine::RouterConfigOverride;
+use tandem_runtime::{
+    Discovery, EndpointId, Instance, InstanceWatch, Lifecycle, Messaging, RequestPlane,
+};
+use tandem_tokenizer::ModelCard;
+use tracing::info;
+
+use crate::kv_feed;
+
+/// How long an instance that did not respond is left alone.
+const INHIBITED: Duration = Duration::from_secs(5);
+
+/// Makes pools: holds what all of them share.
+#[derive(Clone)]
+pub(crate) struct PoolFactory {
+    /// Where instances are found.
+    pub discovery: Arc<dyn Discovery>,
+    /// Where KV events come from.
+    pub messaging: Arc<dyn Messaging>,
+    /// How instances are called.
+    pub plane: Arc<dyn RequestPlane>,
+    /// How workers are chosen; the block size is the model card's.
+    pub router: RouterConfig,
+    /// Whether workers' KV events are used.
+    pub kv_events: bool,
+    /// Parent of every pool.
+    pub lifecycle: Lifecycle,
+}
+
+/// The workers of one endpoint.
+pub(crate) struct WorkerPool {
+    endpoint: EndpointId,
+    total_blocks: u64,
+    instances: InstanceWatch,
+    router: KvRouter,
+    inhibited: Mutex<HashMap<u64, Instant>>,
+    next_request: AtomicU64,
+    lifecycle: Lifecycle,
+}
+
+/// The chosen worker; dropping it says that the request has ended.
+pub(crate) struct Chosen {
+    /// Where to send the request.
+    pub instance: Instance,
+    /// Prompt blocks that the worker should have cached.
+    pub overlap_blocks: u32,
+    pool: Arc<WorkerPool>,
+    id: String,
+}
+
+/// What a worker is chosen for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerChoice<'a> {
+    /// For the logs.
+    pub request_id: &'a str,
+    /// The prompt.
+    pub prompt: &'a Prompt,
+    /// Whether the prompt's KV blocks come from a prefill worker.
+    pub remote_prefill: bool,
+    /// Workers that must not be chosen.
+    pub excluded: &'a [u64],
+}
+
+impl PoolFactory {
+    /// A pool of the instances of `endpoint`, all of which serve the model of `card`.
+    pub(crate) fn start(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
+        let lifecycle = self.lifecycle.child();
+        let prefill = card
+            .model_type
+            .contains(tandem_tokenizer::ModelType::PREFILL);
+        let block_size = usize::try_from(card.kv_cache_block_size).unwrap_or(usize::MAX);
+        let config = RouterConfig {
+            block_size: block_size.max(1),
+            // A prefill worker holds no running sequences, so decode blocks say nothing about it.
+            track_active_blocks: self.router.track_active_blocks && !prefill,
+            ..self.router
+        };
+        let pool = Arc::new(WorkerPool {
+            endpoint: endpoint.clone(),
+            total_blocks: card.runtime_config.total_kv_blocks.unwrap_or(0),
+            instances: InstanceWatch::start(&*self.discovery, endpoint, &lifecycle),
+            router: KvRouter::new(config),
+            inhibited: Mutex::new(HashMap::new()),
+            next_request: AtomicU64::new(0),
+            lifecycle: lifecycle.clone(),
+        });
+        if self.kv_events {
+            kv_feed::start(self, &pool, &lifecycle);
+        }
+        pool
+    }
+}
+
+impl WorkerPool {
+    /// The endpoint that the workers serve.
+    pub(crate) fn endpoint(&self) -> &EndpointId {
+        &self.endpoint
+    }
+
+    /// The instances now.
+    pub(crate) fn instances(&self) -> InstanceWatch {
+        self.instances.clone()
+    }
+
+    /// Tokens per KV block.
+    pub(crate) fn block_size(&self) -> usize {
+        self.router.config().block_size
+    }
+
+    /// Stops following the workers.
+    pub(crate) fn stop(&self) {
+        self.lifecycle.stopping().cancel();
+    }
+
+    /// The index and load of the workers.
+    pub(crate) fn router(&self) -> &KvRouter {
+        &self.router
+    }
+
+    /// Most tokens of the prompt that any one worker has cached.
+    pub(crate) fn best_overlap(&self, prompt: &Prompt) -> usize {
+        let overlaps = self.router.overlaps(&prompt.blocks);
+        let blocks = overlaps.iter().map(|(_, blocks)| blocks).max().unwrap_or(0);
+        usize::try_from(blocks)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(self.block_size())
+    }
+
+    /// Chooses a worker; `None` if there is none.
+    pub(crate) fn choose(self: &Arc<Self>, choice: WorkerChoice<'_>) -> Option<Chosen> {
+        let instances = self.instances.current();
+        let candidates = self.candidates(instances.keys().copied(), choice.excluded);
+        let number = self.next_request.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}:{number}", choice.request_id);
+        let request = SelectRequest {
+            id: &id,
+            prompt: choice.prompt,
+            overrides: RouterConfigOverride::default(),
+            remote_prefill: choice.remote_prefill,
+        };
+        let selection =
+            self.router
+                .route(&request, &candidates, Instant::now(), &mut rand::rng())?;
+        log(&selection);
+        let chosen = selection.chosen;
+        let instance = instances.get(&chosen.candidate.worker.worker_id)?.clone();
+        let overlap_blocks = chosen.overlap_blocks;
+        Some(Chosen {
+            instance,
+            overlap_blocks,
+            pool: Arc::clone(self),
+            id,
+        })
+    }
+
+    /// Leaves an instance alone for a while because it did not respond.
+    pub(crate) fn inhibit(&self, instance_id: u64) {
+        self.inhibited
+            .lock()
+            .insert(instance_id, Instant::now() + INHIBITED);
+    }
+
+    /// All instances that may be chosen; those that are inhibited only if nothing else is left.
+    fn candidates(
+        &self,
+        instances: impl Iterator<Item = u64>,
+        excluded: &[u64],
+    ) -> Vec<WorkerCandidate> {
+        let now = Instant::now();
+        let mut inhibited = self.inhibited.lock();
+        inhibited.retain(|_, until| *until > now);
+        let (down, up): (Vec<u64>, Vec<u64>) = instances
+            .filter(|id| !excluded.contains(id))
+            .partition(|id| inhibited.contains_key(id));
+        let ids = if up.is_empty() { down } else { up };
+        ids.into_iter()
+            .map(|id| WorkerCandidate {
+                worker: Worker::new(id),
+                total_blocks: self.total_blocks,
+            })
+            .collect()
+    }
+}
+
+impl Chosen {
+    /// Notes that the worker has computed the prompt.
+    pub(crate) fn prefill_completed(&self) {
+        self.pool.router.mark_prefill_completed(&self.id);
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.pool.router.free(&self.id);
+    }
+}
+
+/// The lines that say why a worker was chosen, in the words that Dynamo's users grep for.
+fn log(selection: &Selection) {
+    for score in &selection.scores {
+        info!("{}", score.formula());
+    }
+    info!("{}", selection.summary());
+}

@@ -1,0 +1,23 @@
+//! Which worker should get these tokens.
+//!
+//! [`KvRouter`] joins four parts: the index knows which prefix each worker has cached, the load
+//! knows what each worker is busy with, the cost weighs the two, and the selection picks.
+//! Everything is synchronous and pure: the caller passes the time and the random number generator
+//! in, delivers events and acts on the choice.
+//!
+//! This crate must not know about discovery, transports or engines.
+
+mod router;
+
+mod cost;
+mod index;
+mod load;
+mod select;
+mod worker;
+
+pub use cost::Cost;
+pub use index::{ApplyError, ApproximateConfig, EventCounts, Overlaps, RadixIndex};
+pub use load::WorkerLoad;
+pub use router::{IndexConfig, KvRouter, Prompt, RouterConfig, Score, SelectRequest, Selection};
+pub use select::RouterMode;
+pub use worker::{Worker, WorkerCandidate};

@@ -1,0 +1,159 @@
+//! Namespaces, components, endpoints and instances, and the discovery keys that name them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Root of the keys of served endpoints.
+pub const INSTANCE_ROOT: &str = "v1/instances";
+/// Root of the keys of model cards.
+pub const MODEL_CARD_ROOT: &str = "v1/mdc";
+
+/// An endpoint of a component in a namespace: `dynamo/backend/generate`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId {
+    /// Deployment that the component belongs to.
+    pub namespace: String,
+    /// Kind of process, such as `backend` or `prefill`.
+    pub component: String,
+    /// Function of the process, such as `generate`.
+    pub endpoint: String,
+}
+
+impl EndpointId {
+    /// The endpoint `endpoint` of `component` in `namespace`.
+    pub fn new(namespace: &str, component: &str, endpoint: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            component: component.to_owned(),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// Another endpoint of the same component.
+    #[must_use]
+    pub fn sibling(&self, endpoint: &str) -> Self {
+        Self::new(&self.namespace, &self.component, endpoint)
+    }
+
+    /// Key of one instance; ends in the instance id in lower-case hexadecimal.
+    pub fn instance_key(&self, instance_id: u64) -> String {
+        format!("{INSTANCE_ROOT}/{self}/{instance_id:x}")
+    }
+
+    /// Key of the model card of one instance.
+    pub fn model_card_key(&self, instance_id: u64) -> String {
+        format!("{MODEL_CARD_ROOT}/{self}/{instance_id:x}")
+    }
+
+    /// Subject on which the component publishes `event`.
+    pub fn component_subject(&self, event: &str) -> String {
+        format!(
+            "namespace.{}.component.{}.{event}",
+            self.namespace, self.component
+        )
+    }
+
+    /// Reads a key below [`INSTANCE_ROOT`] or [`MODEL_CARD_ROOT`]; `None` if it is not one.
+    pub fn from_key(key: &str) -> Option<(Self, u64)> {
+        let rest = key
+            .strip_prefix(INSTANCE_ROOT)
+            .or_else(|| key.strip_prefix(MODEL_CARD_ROOT))?
+            .strip_prefix('/')?;
+        let mut parts = rest.split('/');
+        let (namespace, component, endpoint) = (parts.next()?, parts.next()?, parts.next()?);
+        let instance_id = u64::from_str_radix(parts.next()?, 16).ok()?;
+        Some((Self::new(namespace, component, endpoint), instance_id))
+    }
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}/{}/{}",
+            self.namespace, self.component, self.endpoint
+        )
+    }
+}
+
+/// One process that serves an endpoint, in the JSON form of Dynamo 0.6.1's instance records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Kind of process.
+    pub component: String,
+    /// Function of the process.
+    pub endpoint: String,
+    /// Deployment.
+    pub namespace: String,
+    /// Lease of the process; also its worker id.
+    pub instance_id: u64,
+    /// How to reach it.
+    pub transport: Transport,
+}
+
+/// How to reach an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Inside this process.
+    Memory(String),
+    /// A NATS subject; answers come over a TCP connection back to the caller.
+    NatsTcp(String),
+}
+
+impl Instance {
+    /// The endpoint that this is an instance of.
+    pub fn endpoint_id(&self) -> EndpointId {
+        EndpointId::new(&self.namespace, &self.component, &self.endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_follow_the_wire_format() {
+        let endpoint = EndpointId::new("dynamo", "backend", "generate");
+        let key = endpoint.instance_key(7_587_899_044_545_572_869);
+        assert_eq!(key, "v1/instances/dynamo/backend/generate/694da1fa85aa3005");
+        assert_eq!(
+            EndpointId::from_key(&key),
+            Some((endpoint.clone(), 7_587_899_044_545_572_869))
+        );
+        let card = endpoint.model_card_key(31);
+        assert_eq!(card, "v1/mdc/dynamo/backend/generate/1f");
+        assert_eq!(EndpointId::from_key(&card), Some((endpoint, 31)));
+    }
+
+    #[test]
+    fn keys_of_other_families_are_not_instances() {
+        for key in [
+            "v1/kv_routers/a/b/c",
+            "v1/instances/a/b/c",
+            "v1/instances/a/b/c/xyz",
+            "",
+        ] {
+            assert_eq!(EndpointId::from_key(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_captured_instance_record_decodes() {
+        let json = r#"{
+          "component": "backend", "endpoint": "generate", "namespace": "dynamo",
+          "instance_id": 7587899044545572869,
+          "transport": { "nats_tcp": "dynamo_backend.generate-694da1fa85aa3005" }
+        }"#;
+        let instance: Instance = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            instance.endpoint_id(),
+            EndpointId::new("dynamo", "backend", "generate")
+        );
+        assert_eq!(
+            instance.transport,
+            Transport::NatsTcp("dynamo_backend.generate-694da1fa85aa3005".to_owned())
+        );
+    }
+}

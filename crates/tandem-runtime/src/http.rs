@@ -1,0 +1,212 @@
+//! Serving HTTP: one accept loop for every listener of the process.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::lifecycle::Lifecycle;
+
+/// Limits that keep slow or silent clients from holding resources for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpOptions {
+    /// Most time a client may take to send its request head, and most idle time between requests.
+    pub header_timeout: Duration,
+    /// Most time that requests in flight get after the process was asked to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+/// Why a request body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the limit.
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge {
+        /// Most bytes allowed.
+        limit: usize,
+    },
+    /// The client took too long.
+    #[error("the request body did not arrive in time")]
+    Timeout,
+    /// The client went away.
+    #[error("the request body ended early")]
+    Disconnected,
+}
+
+/// Serves `router` on `listener` until `lifecycle` stops; returns when the last request has
+/// ended or the drain timeout has passed.
+///
+/// Nagle's algorithm is off: with it, a streamed answer's first event waits 40 ms for an ACK.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: HttpOptions,
+    lifecycle: Lifecycle,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout);
+    builder.http2().timer(TokioTimer::new());
+    let graceful = GracefulShutdown::new();
+    while let Some(stream) = accept(&listener, &lifecycle).await {
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| call(router.clone(), request));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection.into_owned());
+        lifecycle.spawn_to_end(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "connection ended with an error");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(options.drain_timeout, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        warn!("requests were still running when the drain time had passed");
+    }
+}
+
+/// Reads a whole request body.
+///
+/// # Errors
+/// It is too large, too slow, or ends early.
+pub async fn read_body(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, BodyError> {
+    let read = Limited::new(body, limit).collect();
+    match tokio::time::timeout(timeout, read).await {
+        Err(_) => Err(BodyError::Timeout),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { limit }),
+        Ok(Err(_)) => Err(BodyError::Disconnected),
+    }
+}
+
+/// The next connection; `None` when the process stops.
+async fn accept(listener: &TcpListener, lifecycle: &Lifecycle) -> Option<TcpStream> {
+    loop {
+        let accepted: std::io::Result<(TcpStream, SocketAddr)> = lifecycle
+            .stopping()
+            .run_until_cancelled(listener.accept())
+            .await?;
+        match accepted {
+            Ok((stream, _)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%error, "could not set TCP_NODELAY");
+                }
+                return Some(stream);
+            }
+            // Out of file descriptors, most likely: accepting again at once would spin.
+            Err(error) => {
+                warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn call(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    router.oneshot(request.map(Body::new)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn start(router: Router, options: HttpOptions) -> (SocketAddr, Lifecycle) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn_to_end(serve(listener, router, options, lifecycle.clone()));
+        (address, lifecycle)
+    }
+
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_during_a_drain() {
+        let slow = Router::new().route(
+            "/",
+            get(|| async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                "done"
+            }),
+        );
+        let (address, lifecycle) = start(slow, HttpOptions::default()).await;
+        let request = tokio::task::JoinSet::from_iter([exchange(
+            address,
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        )]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        lifecycle.stop(Duration::from_secs(3)).await.unwrap();
+        assert!(request.join_all().await[0].ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn a_silent_client_is_cut_off() {
+        let options = HttpOptions {
+            header_timeout: Duration::from_millis(50),
+            ..HttpOptions::default()
+        };
+        let (address, _lifecycle) = start(Router::new(), options).await;
+        let answer = tokio::time::timeout(
+            Duration::from_secs(5),
+            exchange(address, "GET / HTTP/1.1\r\n"),
+        );
+        assert!(!answer.await.unwrap().contains("200"));
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_in_size_and_time() {
+        let read = |body: Body| async move {
+            match read_body(body, 4, Duration::from_millis(50)).await {
+                Ok(bytes) => format!("{} bytes", bytes.len()),
+                Err(error) => error.to_string(),
+            }
+        };
+        let (address, _lifecycle) =
+            start(Router::new().route("/", post(read)), HttpOptions::default()).await;
+        let request = |head: &str, body: &str| {
+            format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n\r\n{body}")
+        };
+        let check = async |request: String, expected: &str| {
+            let answer = exchange(address, &request).await;
+            assert!(answer.contains(expected), "{answer}");
+        };
+        check(request("content-length: 4", "abcd"), "4 bytes").await;
+        check(request("content-length: 5", "abcde"), "larger than 4 bytes").await;
+        check(request("content-length: 3", "a"), "did not arrive in time").await;
+    }
+}

@@ -1,0 +1,339 @@
+//! The embedded engine: runs Llama, Qwen2 and Qwen3 checkpoints on the CPU.
+//!
+//! Requests become sequences ([`sequence`]) that a scheduler ([`scheduler`]) on the engine's own
+//! thread ([`thread`]) batches step by step ([`step`]) through the model ([`model`]), whose
+//! arithmetic is in [`kernel`]. Keys and values live in the blocks of `tandem-kv-cache`.
+
+mod disagg;
+mod kernel;
+mod limits;
+pub mod model;
+mod sampling;
+mod scheduler;
+mod sequence;
+mod step;
+mod thread;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
+use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription};
+use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
+use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::xxh3_128;
+
+use self::disagg::{Handoff, KvIdentity};
+use self::limits::Limits;
+use self::model::{Checkpoint, Decoder, ModelConfig, ModelError, SamplingDefaults};
+use self::scheduler::Scheduler;
+use self::sequence::{Role, Sequence};
+use self::step::Model;
+use self::thread::{Command, EngineThread, Status};
+use super::{Engine, EngineError, EngineInfo, EngineLoad};
+
+pub use kernel::Compute;
+
+/// How to run an embedded engine.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Compute threads; `None` for one per core.
+    pub threads: Option<usize>,
+    /// Tokens per KV block; a multiple of 16.
+    pub block_size: usize,
+    /// Most memory for KV blocks. Less is taken if all sequences at full length need less.
+    pub kv_cache_bytes: usize,
+    /// Number of KV blocks, instead of what `kv_cache_bytes` affords.
+    pub kv_blocks: Option<usize>,
+    /// Sequences that run at a time.
+    pub max_sequences: usize,
+    /// Tokens per step: longer prompts are computed in chunks.
+    pub max_batched_tokens: usize,
+    /// Longest sequence, if shorter than the model's.
+    pub context_length: Option<usize>,
+    /// Requests that may wait before more are refused.
+    pub queue: usize,
+    /// Whether blocks are reused across requests.
+    pub prefix_reuse: bool,
+    /// How this worker hands prompts to others; `None` if it does not.
+    pub transfer: Option<TransferConfig>,
+    /// How long to wait for blocks of other workers.
+    pub fetch: FetchTimeouts,
+}
+
+/// How a worker hands prompts to others.
+#[derive(Debug, Clone)]
+pub struct TransferConfig {
+    /// Where other workers reach this one's transfer service, `host:port`.
+    pub address: String,
+    /// How long blocks are held.
+    pub lease: Duration,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            block_size: 16,
+            kv_cache_bytes: 1 << 30,
+            kv_blocks: None,
+            max_sequences: 64,
+            max_batched_tokens: 512,
+            context_length: None,
+            queue: 1024,
+            prefix_reuse: true,
+            transfer: None,
+            fetch: FetchTimeouts::default(),
+        }
+    }
+}
+
+/// Runs a decoder on the CPU. Dropping it stops it within one step.
+#[derive(Debug)]
+pub struct EmbeddedEngine {
+    commands: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+    status: Arc<Status>,
+    cache: Arc<BlockCache>,
+    leases: Option<Arc<LeaseTable>>,
+    limits: Limits,
+    info: EngineInfo,
+    kv: KvIdentity,
+    sampling: SamplingDefaults,
+    fetch: FetchTimeouts,
+    next_id: AtomicU64,
+}
+
+impl EmbeddedEngine {
+    /// Loads the model in `directory` and starts. Takes as long as reading the weights does.
+    pub fn load(directory: &Path, config: EmbeddedConfig) -> Result<Self, ModelError> {
+        let compute = Self::compute(&config)?;
+        let decoder = compute.run(|| {
+            let model = ModelConfig::read(directory)?;
+            Decoder::load(model, &Checkpoint::open(directory)?)
+        })?;
+        Self::start(decoder, compute, config)
+    }
+
+    /// The compute threads that `config` asks for.
+    pub fn compute(config: &EmbeddedConfig) -> Result<Compute, ModelError> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Compute::new(config.threads.unwrap_or_else(cores))
+            .map_err(|error| ModelError::Threads(error.to_string()))
+    }
+
+    /// Starts with a model that is loaded already.
+    pub fn start(
+        decoder: Decoder,
+        compute: Compute,
+        config: EmbeddedConfig,
+    ) -> Result<Self, ModelError> {
+        let limits = Limits::new(&config, &decoder)?;
+        let shape = decoder.kv_shape(limits.block_size);
+        let identity = format!("{} {shape:?}", decoder.fingerprint());
+        let kv = KvIdentity {
+            fingerprint: format!("{:032x}", xxh3_128(identity.as_bytes())),
+            shape,
+        };
+        let cache = Arc::new(BlockCache::new(limits.total_blocks));
+        let leases = config.transfer.map(|transfer| {
+            let TransferConfig { address, lease } = transfer;
+            let fingerprint = kv.fingerprint.clone();
+            Arc::new(LeaseTable::new(
+                Arc::clone(&cache),
+                fingerprint,
+                address,
+                lease,
+            ))
+        });
+        let sampling = decoder.config().sampling;
+        let status = Arc::new(Status::default());
+        let (commands, received) = std::sync::mpsc::channel();
+        let thread = EngineThread {
+            commands: received,
+            status: Arc::clone(&status),
+            scheduler: Scheduler {
+                limits: limits.clone(),
+                cache: Arc::clone(&cache),
+                store: BlockStore::new(shape, limits.total_blocks),
+                waiting: Default::default(),
+                running: Vec::new(),
+                fetching: Vec::new(),
+            },
+            model: Model { decoder, compute },
+            leases: leases.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(|| thread.run())
+            .map_err(|error| ModelError::Threads(error.to_string()))?;
+        Ok(Self {
+            commands,
+            thread: Some(thread),
+            status,
+            cache,
+            leases,
+            info: limits.info(),
+            limits,
+            kv,
+            sampling,
+            fetch: config.fetch,
+            next_id: AtomicU64::new(0),
+        })
+    }
+
+    /// The blocks held for other workers, to be served with
+    /// [`tandem_kv_cache::transfer::serve`]; `None` without a [`TransferConfig`].
+    pub fn leases(&self) -> Option<Arc<LeaseTable>> {
+        self.leases.clone()
+    }
+
+    fn sequence(
+        &self,
+        request: EngineRequest,
+    ) -> Result<(Sequence, mpsc::Receiver<EngineOutput>), EngineError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Sequence::new(id, request, &self.limits, &self.sampling)
+    }
+
+    fn enqueue(&self, sequence: Sequence) -> Result<(), EngineError> {
+        let status = &self.status;
+        let waiting = status.sent.load(Ordering::Relaxed) + status.waiting.load(Ordering::Relaxed);
+        if waiting >= self.limits.queue {
+            return Err(EngineError::QueueFull { waiting });
+        }
+        status.sent.fetch_add(1, Ordering::Relaxed);
+        self.commands
+            .send(Command::Submit(Box::new(sequence)))
+            .map_err(|_| EngineError::Stopped)
+    }
+
+    /// Starts a sequence, unless it has nothing to generate.
+    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Outputs, EngineError> {
+        let (mut sequence, outputs) = self.sequence(request)?;
+        if prefill {
+            sequence.only_first_token();
+        }
+        if sequence.max_tokens() == 0 {
+            sequence.tell(ended(FinishReason::Length));
+        } else {
+            self.enqueue(sequence)?;
+        }
+        Ok(told(outputs))
+    }
+
+    /// Goes on where a prefill worker stopped.
+    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Outputs, EngineError> {
+        let (mut sequence, outputs) = self.sequence(request)?;
+        let (ask, wanted) = oneshot::channel();
+        sequence.role = Role::Decode(Some(ask));
+        sequence.cached = Some(handoff.cached_tokens);
+        let id = sequence.id;
+        let first = sequence.accept(handoff.first_choice());
+        let finished = first.finish_reason.is_some();
+        sequence.tell(first);
+        if !finished {
+            self.enqueue(sequence)?;
+        }
+        let bring = disagg::bring(handoff.ticket, self.kv.clone(), self.fetch, wanted);
+        let commands = self.commands.clone();
+        let fetch = stream::once(async move {
+            let result = bring.await;
+            // A failure means that the engine has stopped, which the outputs tell.
+            commands.send(Command::Fetched { id, result }).ok();
+        });
+        let silent = fetch.filter_map(|()| std::future::ready(None));
+        Ok(stream::select(told(outputs), silent).boxed())
+    }
+}
+
+type Outputs = BoxStream<'static, EngineOutput>;
+
+impl Engine for EmbeddedEngine {
+    fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
+        sequence::check(request, &self.limits)
+    }
+
+    fn submit(&self, mut request: EngineRequest) -> Outputs {
+        let tokens = request.token_ids.len();
+        let started = match request.disaggregated_params.take() {
+            None => self.run(request, false),
+            Some(params) => {
+                match Handoff::parse(params, &self.kv, tokens, self.limits.vocab_size) {
+                    Ok(handoff) => self.resume(request, handoff),
+                    Err(reason) => {
+                        self.status.fall_back(reason);
+                        self.run(request, false)
+                    }
+                }
+            }
+        };
+        started.unwrap_or_else(|error| failed(&error))
+    }
+
+    fn submit_prefill(&self, request: EngineRequest) -> Outputs {
+        self.run(request, true)
+            .unwrap_or_else(|error| failed(&error))
+    }
+
+    fn subscribe_kv_events(&self) -> KvEventSubscription {
+        self.cache.subscribe()
+    }
+
+    fn load(&self) -> EngineLoad {
+        let usage = self.cache.usage();
+        let status = &self.status;
+        EngineLoad {
+            running: status.running.load(Ordering::Relaxed),
+            waiting: status.waiting.load(Ordering::Relaxed) + status.sent.load(Ordering::Relaxed),
+            active_blocks: usage.referenced,
+            cached_blocks: usage.idle,
+            total_blocks: self.limits.total_blocks,
+            counters: status.counters.lock().clone(),
+        }
+    }
+
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+}
+
+impl Drop for EmbeddedEngine {
+    fn drop(&mut self) {
+        // The thread may have ended already.
+        self.commands.send(Command::Stop).ok();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("engine thread panicked");
+        }
+    }
+}
+
+fn ended(reason: FinishReason) -> EngineOutput {
+    EngineOutput {
+        finish_reason: Some(reason),
+        ..EngineOutput::default()
+    }
+}
+
+fn failed(error: &EngineError) -> Outputs {
+    stream::iter([ended(FinishReason::Error(error.to_string()))]).boxed()
+}
+
+/// The outputs up to the finish reason; the engine going away is one too.
+fn told(outputs: mpsc::Receiver<EngineOutput>) -> Outputs {
+    let next = |state: Option<mpsc::Receiver<EngineOutput>>| async {
+        let mut outputs = state?;
+        let stopped = || ended(FinishReason::Error(EngineError::Stopped.to_string()));
+        let output = outputs.recv().await.unwrap_or_else(stopped);
+        let more = output.finish_reason.is_none().then_some(outputs);
+        Some((output, more))
+    };
+    stream::unfold(Some(outputs), next).boxed()
+}

@@ -1,0 +1,297 @@
+//! The forward pass over a batch that mixes prompts, prompt chunks and single tokens.
+
+use tandem_kv_cache::{BlockId, BlockStore, KvShape};
+
+use super::attention::Attention;
+use super::layer::{Layer, add_rows, gate_rows, norm_rows};
+use super::rope::{angles, rotate};
+use super::{ModelConfig, ModelError, TensorSource, Values};
+use crate::engine::embedded::kernel::{Compute, LANES, Matrix};
+
+/// A decoder-only transformer.
+#[derive(Debug)]
+pub struct Decoder {
+    config: ModelConfig,
+    fingerprint: String,
+    /// The embedding table, unless the output layer doubles as one.
+    embedding: Option<Values>,
+    layers: Vec<Layer>,
+    norm: Vec<f32>,
+    output: Matrix,
+    frequencies: Vec<f32>,
+    magnitude: f32,
+}
+
+/// New tokens of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    /// The tokens to compute.
+    pub tokens: &'a [u32],
+    /// Position of the first: how many came before.
+    pub start: usize,
+    /// Row of the first in the batch.
+    pub row: usize,
+    /// Blocks of the whole sequence, with room for the new tokens.
+    pub blocks: &'a [BlockId],
+    /// Whether the logits after the last token are wanted.
+    pub logits: bool,
+}
+
+/// What one forward pass computes.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    spans: Vec<Span<'a>>,
+    rows: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Adds new tokens of a sequence; `span.row` is set here.
+    pub fn push(&mut self, span: Span<'a>) {
+        let row = self.rows;
+        self.rows += span.tokens.len();
+        self.spans.push(Span { row, ..span });
+    }
+
+    /// Number of tokens.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// Buffers that a forward pass reuses from layer to layer.
+#[derive(Debug, Default)]
+struct Scratch {
+    normed: Vec<f32>,
+    product: Vec<f32>,
+    /// Queries, keys and values of each row.
+    heads: Vec<f32>,
+    tiles: Vec<f32>,
+    attended: Vec<f32>,
+    gated: Vec<f32>,
+}
+
+impl Decoder {
+    /// Loads all weights.
+    pub fn load(config: ModelConfig, source: &impl TensorSource) -> Result<Self, ModelError> {
+        let (vocab, hidden) = (config.vocab_size, config.hidden);
+        let embedding = source.tensor("model.embed_tokens.weight", &[vocab, hidden])?;
+        let (embedding, output) = if config.tied {
+            (None, embedding)
+        } else {
+            let output = source.tensor("lm_head.weight", &[vocab, hidden])?;
+            (Some(embedding), output)
+        };
+        let layers = (0..config.layers)
+            .map(|index| Layer::load(source, &config, index))
+            .collect::<Result<_, _>>()?;
+        let (frequencies, magnitude) = config.rope.frequencies(config.head_dim);
+        Ok(Self {
+            fingerprint: format!("{config:?} {}", source.fingerprint()),
+            embedding,
+            layers,
+            norm: source.tensor("model.norm.weight", &[hidden])?.into_f32(),
+            output: Matrix::pack(&[output], hidden),
+            frequencies,
+            magnitude,
+            config,
+        })
+    }
+
+    /// Dimensions and switches.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Text that differs between models whose KV blocks are not interchangeable.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Shape of this model's KV blocks.
+    pub fn kv_shape(&self, block_size: usize) -> KvShape {
+        KvShape {
+            layers: self.config.layers,
+            kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+            block_size,
+        }
+    }
+
+    /// Computes the batch, writes its keys and values into `store`, and returns the logits of
+    /// the spans that want them, `[span][vocab]`.
+    pub fn forward(
+        &self,
+        compute: &Compute,
+        batch: &Batch<'_>,
+        store: &mut BlockStore,
+    ) -> Vec<f32> {
+        let eps = self.config.rms_eps;
+        let width = self.config.hidden;
+        let mut x = self.embed(batch);
+        let angles = self.angles(batch);
+        let mut scratch = Scratch::default();
+        for (index, layer) in self.layers.iter().enumerate() {
+            norm_rows(
+                compute,
+                &x,
+                (&layer.attention_norm, eps),
+                &mut scratch.normed,
+            );
+            layer
+                .qkv
+                .apply(compute, &scratch.normed, &mut scratch.product);
+            self.split_heads(compute, layer, &angles, &mut scratch);
+            self.remember(batch, index, &scratch.heads, store);
+            let attention = Attention {
+                compute,
+                store,
+                layer: index,
+                heads: self.config.heads,
+                stride: self.heads_width(),
+            };
+            let Scratch {
+                heads,
+                tiles,
+                attended,
+                ..
+            } = &mut scratch;
+            attention.run(heads, &batch.spans, tiles, attended);
+            layer
+                .output
+                .apply(compute, &scratch.attended, &mut scratch.product);
+            let bias = layer.output_bias.as_deref();
+            add_rows(compute, &scratch.product, bias, (&mut x, width));
+            norm_rows(compute, &x, (&layer.mlp_norm, eps), &mut scratch.normed);
+            layer
+                .gate_up
+                .apply(compute, &scratch.normed, &mut scratch.product);
+            let wide = self.config.intermediate;
+            gate_rows(compute, &scratch.product, wide, &mut scratch.gated);
+            layer
+                .down
+                .apply(compute, &scratch.gated, &mut scratch.product);
+            add_rows(compute, &scratch.product, None, (&mut x, width));
+        }
+        self.logits(compute, batch, &x, &mut scratch)
+    }
+
+    fn embed(&self, batch: &Batch<'_>) -> Vec<f32> {
+        let width = self.config.hidden;
+        let mut x = vec![0.0; batch.rows * width];
+        let tokens = batch.spans.iter().flat_map(|span| span.tokens);
+        for (row, &token) in x.chunks_exact_mut(width).zip(tokens) {
+            let token = token as usize;
+            match &self.embedding {
+                None => self.output.copy_row(token, row),
+                Some(Values::F32(table)) => {
+                    row.copy_from_slice(&table[token * width..][..width]);
+                }
+                Some(table) => {
+                    for (column, x) in row.iter_mut().enumerate() {
+                        *x = table.get(token * width + column);
+                    }
+                }
+            }
+        }
+        x
+    }
+
+    /// Cosines and sines of each row's position.
+    fn angles(&self, batch: &Batch<'_>) -> Vec<f32> {
+        let width = self.config.head_dim;
+        let mut all = vec![0.0; batch.rows * width];
+        let positions = batch
+            .spans
+            .iter()
+            .flat_map(|span| span.start..span.start + span.tokens.len());
+        for (out, position) in all.chunks_exact_mut(width).zip(positions) {
+            angles(&self.frequencies, self.magnitude, position, out);
+        }
+        all
+    }
+
+    fn heads_width(&self) -> usize {
+        (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
+    }
+
+    /// Brings the product of `qkv` into rows of heads, and normalises and rotates them.
+    fn split_heads(&self, compute: &Compute, layer: &Layer, angles: &[f32], scratch: &mut Scratch) {
+        let config = &self.config;
+        let dim = config.head_dim;
+        let width = self.heads_width();
+        let rows = angles.len() / dim;
+        let product = &scratch.product;
+        scratch.heads.resize(rows * width, 0.0);
+        let operations = rows * width * 4;
+        compute.for_each_piece(&mut scratch.heads, width, operations, |row, heads| {
+            for (panel, out) in heads.chunks_exact_mut(LANES).enumerate() {
+                out.copy_from_slice(&product[(panel * rows + row) * LANES..][..LANES]);
+            }
+            for (x, bias) in heads
+                .iter_mut()
+                .zip(layer.qkv_bias.as_deref().unwrap_or_default())
+            {
+                *x += bias;
+            }
+            let angles = &angles[row * dim..][..dim];
+            let rotated = config.heads + config.kv_heads;
+            for (index, head) in heads.chunks_exact_mut(dim).take(rotated).enumerate() {
+                if let Some((queries, keys)) = &layer.head_norms {
+                    let weight = if index < config.heads { queries } else { keys };
+                    let plain = head.to_vec();
+                    compute
+                        .kernel()
+                        .rms_norm(&plain, weight, config.rms_eps, head);
+                }
+                rotate(head, angles);
+            }
+        });
+    }
+
+    /// Writes the keys and values of all rows into their blocks.
+    fn remember(&self, batch: &Batch<'_>, layer: usize, heads: &[f32], store: &mut BlockStore) {
+        let shape = *store.shape();
+        let width = self.config.kv_heads * self.config.head_dim;
+        let mut rows = heads.chunks_exact(self.heads_width());
+        for span in &batch.spans {
+            let end = span.start + span.tokens.len();
+            for position in span.start..end {
+                let Some(row) = rows.next() else { return };
+                let (keys, values) = row[row.len() - 2 * width..].split_at(width);
+                let block = store.write(span.blocks[position / shape.block_size]);
+                shape.write(block, layer, position % shape.block_size, (keys, values));
+            }
+        }
+    }
+
+    fn logits(
+        &self,
+        compute: &Compute,
+        batch: &Batch<'_>,
+        x: &[f32],
+        scratch: &mut Scratch,
+    ) -> Vec<f32> {
+        let width = self.config.hidden;
+        let mut last = Vec::new();
+        for span in batch.spans.iter().filter(|span| span.logits) {
+            let row = span.row + span.tokens.len() - 1;
+            last.extend_from_slice(&x[row * width..][..width]);
+        }
+        if last.is_empty() {
+            return Vec::new();
+        }
+        let rows = last.len() / width;
+        let norm = (&*self.norm, self.config.rms_eps);
+        norm_rows(compute, &last, norm, &mut scratch.normed);
+        self.output
+            .apply(compute, &scratch.normed, &mut scratch.product);
+        let mut logits = vec![0.0; rows * self.config.vocab_size];
+        for (row, logits) in logits.chunks_exact_mut(self.config.vocab_size).enumerate() {
+            for (panel, out) in logits.chunks_mut(LANES).enumerate() {
+                let sums = &scratch.product[(panel * rows + row) * LANES..];
+                out.copy_from_slice(&sums[..out.len()]);
+            }
+        }
+        logits
+    }
+}

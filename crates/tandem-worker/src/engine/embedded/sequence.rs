@@ -1,0 +1,242 @@
+//! One request on its way through the engine.
+
+use tandem_kv_cache::{BlockId, BlockIdentity};
+use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
+use tandem_protocol::kv::{HashScope, SequenceHash, hash_blocks};
+use tokio::sync::{mpsc, oneshot};
+
+use super::limits::Limits;
+use super::model::SamplingDefaults;
+use super::sampling::{Choice, History, Sampler};
+use crate::engine::EngineError;
+
+/// What is to become of a sequence's blocks.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Prompt and answer are computed here.
+    Serve,
+    /// Only the prompt is computed here; its blocks are held for another worker.
+    Prefill,
+    /// The prompt was computed elsewhere. The sender asks for its blocks, from the given one on;
+    /// it is used when the sequence is admitted.
+    Decode(Option<oneshot::Sender<usize>>),
+}
+
+/// A request with its state.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) id: u64,
+    pub(super) role: Role,
+    /// The prompt, then what was generated.
+    pub(super) tokens: Vec<u32>,
+    pub(super) prompt_len: usize,
+    /// Tokens whose keys and values are in the blocks.
+    pub(super) computed: usize,
+    pub(super) blocks: Vec<BlockId>,
+    /// Full blocks that are committed to the pool.
+    pub(super) committed: usize,
+    /// Whether it was preempted: it is counted and told about once.
+    pub(super) readmitted: bool,
+    /// Prompt tokens that were in a cache; told with the first output.
+    pub(super) cached: Option<usize>,
+    identities: Vec<BlockIdentity>,
+    sampler: Sampler,
+    stop: StopRules,
+    total_logprob: f64,
+    outlet: mpsc::Sender<EngineOutput>,
+}
+
+#[derive(Debug)]
+struct StopRules {
+    eos: Vec<u32>,
+    stops: Vec<u32>,
+    min_tokens: usize,
+    max_tokens: usize,
+    /// What must not be chosen before `min_tokens`.
+    early: Vec<u32>,
+}
+
+impl Sequence {
+    /// Checks `request` and makes it a sequence, with the channel on which its outputs come.
+    pub(super) fn new(
+        id: u64,
+        request: EngineRequest,
+        limits: &Limits,
+        defaults: &SamplingDefaults,
+    ) -> Result<(Self, mpsc::Receiver<EngineOutput>), EngineError> {
+        check(&request, limits)?;
+        let sampler = Sampler::new(&request, defaults);
+        let prompt_len = request.token_ids.len();
+        let stop = StopRules::new(&request, limits);
+        // Every token fits, so the engine never waits for a slow reader.
+        let (outlet, outputs) = mpsc::channel(stop.max_tokens + 1);
+        let sequence = Self {
+            id,
+            role: Role::Serve,
+            tokens: request.token_ids,
+            prompt_len,
+            computed: 0,
+            blocks: Vec::new(),
+            committed: 0,
+            readmitted: false,
+            cached: None,
+            identities: Vec::new(),
+            sampler,
+            stop,
+            total_logprob: 0.0,
+            outlet,
+        };
+        Ok((sequence, outputs))
+    }
+
+    /// Whether nobody listens any more.
+    pub(super) fn cancelled(&self) -> bool {
+        self.outlet.is_closed()
+    }
+
+    /// Tokens still to compute before the next one can be chosen.
+    pub(super) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Whether it generates: only its newest token is to be computed.
+    pub(super) fn decoding(&self) -> bool {
+        self.pending() == 1 && self.tokens.len() > self.prompt_len
+    }
+
+    /// Tokens that may be generated.
+    pub(super) fn max_tokens(&self) -> usize {
+        self.stop.max_tokens
+    }
+
+    /// Forgets what was computed; its blocks are already given back.
+    pub(super) fn start_over(&mut self) {
+        self.computed = 0;
+        self.committed = 0;
+        self.blocks.clear();
+    }
+
+    /// Limits the answer to one token, as for a prefill.
+    pub(super) fn only_first_token(&mut self) {
+        self.role = Role::Prefill;
+        self.stop.max_tokens = self.stop.max_tokens.min(1);
+    }
+
+    /// Identity of each full block of the tokens so far.
+    pub(super) fn identities(&mut self, block_size: usize) -> &[BlockIdentity] {
+        let known = self.identities.len() * block_size;
+        let rest = &self.tokens[known..];
+        for local in hash_blocks(rest, block_size, HashScope::default()) {
+            let parent = self.identities.last().map(|identity| identity.sequence);
+            self.identities.push(BlockIdentity::after(parent, local));
+        }
+        &self.identities
+    }
+
+    /// Hashes of the full blocks whose content may be reused: at least one token must be
+    /// computed to know what comes next.
+    pub(super) fn reusable_hashes(&mut self, block_size: usize) -> Vec<SequenceHash> {
+        let most = (self.tokens.len() - 1) / block_size;
+        let identities = self.identities(block_size);
+        let hashes = identities.iter().map(|identity| identity.sequence);
+        hashes.take(most).collect()
+    }
+
+    /// Chooses the next token; `logits` are overwritten.
+    pub(super) fn choose(&self, logits: &mut [f32]) -> Choice {
+        let (prompt, output) = self.tokens.split_at(self.prompt_len);
+        let early = output.len() < self.stop.min_tokens;
+        let banned = if early { &*self.stop.early } else { &[] };
+        let history = History {
+            prompt,
+            output,
+            banned,
+        };
+        self.sampler.choose(logits, history)
+    }
+
+    /// Appends a chosen token and says what to tell about it.
+    pub(super) fn accept(&mut self, choice: Choice) -> EngineOutput {
+        self.tokens.push(choice.token);
+        self.total_logprob += choice.logprob.unwrap_or(0.0);
+        let generated = self.tokens.len() - self.prompt_len;
+        let cached = self.cached.take();
+        EngineOutput {
+            token_ids: vec![choice.token],
+            cum_log_probs: choice.logprob.map(|_| self.total_logprob),
+            log_probs: choice.logprob.map(|logprob| vec![logprob]),
+            top_logprobs: choice
+                .top
+                .filter(|top| !top.is_empty())
+                .map(|top| vec![top]),
+            finish_reason: self.stop.finish(choice.token, generated),
+            cached_tokens: cached.and_then(|tokens| u32::try_from(tokens).ok()),
+            ..EngineOutput::default()
+        }
+    }
+
+    /// Sends an output. A reader that is gone is noticed by the next step.
+    pub(super) fn tell(&self, output: EngineOutput) {
+        self.outlet.try_send(output).ok();
+    }
+}
+
+impl StopRules {
+    fn new(request: &EngineRequest, limits: &Limits) -> Self {
+        let conditions = &request.stop_conditions;
+        let eos = match (conditions.ignore_eos, &*request.eos_token_ids) {
+            (Some(true), _) => Vec::new(),
+            (_, []) => limits.eos_token_ids.clone(),
+            (_, named) => named.to_vec(),
+        };
+        let stops = match conditions.ignore_eos {
+            Some(true) => Vec::new(),
+            _ => conditions.stop_token_ids_hidden.clone().unwrap_or_default(),
+        };
+        let room = limits.context_length - request.token_ids.len();
+        let asked = conditions.max_tokens.map_or(room, |tokens| tokens as usize);
+        Self {
+            early: eos.iter().chain(&stops).copied().collect(),
+            eos,
+            stops,
+            min_tokens: conditions.min_tokens.unwrap_or(0) as usize,
+            max_tokens: asked.min(room),
+        }
+    }
+
+    fn finish(&self, token: u32, generated: usize) -> Option<FinishReason> {
+        let may_stop = generated >= self.min_tokens;
+        if may_stop && self.eos.contains(&token) {
+            return Some(FinishReason::Eos);
+        }
+        if may_stop && self.stops.contains(&token) {
+            return Some(FinishReason::Stop);
+        }
+        (generated >= self.max_tokens).then_some(FinishReason::Length)
+    }
+}
+
+/// Whether this engine can take `request`.
+pub(super) fn check(request: &EngineRequest, limits: &Limits) -> Result<(), EngineError> {
+    let tokens = request.token_ids.len();
+    if tokens == 0 {
+        return Err(EngineError::Invalid("prompt is empty".to_owned()));
+    }
+    if tokens >= limits.context_length {
+        let limit = limits.context_length;
+        return Err(EngineError::PromptTooLong { tokens, limit });
+    }
+    let unknown = |&&token: &&u32| token as usize >= limits.vocab_size;
+    if let Some(token) = request.token_ids.iter().find(unknown) {
+        let size = limits.vocab_size;
+        let message = format!("token {token} is outside the vocabulary of {size}");
+        return Err(EngineError::Invalid(message));
+    }
+    if request.sampling_options.use_beam_search == Some(true) {
+        return Err(EngineError::Unsupported("beam search"));
+    }
+    if request.sampling_options.guided_decoding.is_some() {
+        return Err(EngineError::Unsupported("guided decoding"));
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! One step: a forward pass over the planned tokens, then the next token of each sequence.
+
+use std::time::Instant;
+
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use tandem_kv_cache::transfer::LeaseTable;
+
+use super::disagg;
+use super::kernel::Compute;
+use super::model::{Batch, Decoder, Span};
+use super::sampling::Choice;
+use super::scheduler::{Scheduler, Share, commit};
+use super::sequence::{Role, Sequence};
+use crate::engine::EngineCounters;
+
+/// What a step needs beside the sequences.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) decoder: Decoder,
+    pub(super) compute: Compute,
+}
+
+impl Model {
+    /// Computes `shares` and chooses a token for each sequence that is up to date with it.
+    pub(super) fn choose(&self, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
+        let Scheduler { running, store, .. } = scheduler;
+        let mut batch = Batch::default();
+        for share in shares {
+            let sequence = &running[share.sequence];
+            let start = sequence.computed;
+            batch.push(Span {
+                tokens: &sequence.tokens[start..start + share.tokens],
+                start,
+                row: 0,
+                blocks: &sequence.blocks,
+                logits: completes(share, sequence),
+            });
+        }
+        let vocab = self.decoder.config().vocab_size;
+        self.compute.run(|| {
+            let mut logits = self.decoder.forward(&self.compute, &batch, store);
+            let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
+            let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
+            let jobs: Vec<_> = sequences
+                .map(|(_, sequence)| sequence)
+                .zip(logits.chunks_exact_mut(vocab))
+                .collect();
+            let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
+            jobs.into_par_iter().map(choose).collect()
+        })
+    }
+}
+
+/// Whether the share reaches the sequence's last token.
+fn completes(share: &Share, sequence: &Sequence) -> bool {
+    share.tokens == sequence.pending()
+}
+
+/// Accounts for a step and tells its tokens.
+pub(super) fn finish(
+    scheduler: &mut Scheduler,
+    (shares, choices): (&[Share], Vec<Choice>),
+    leases: Option<&LeaseTable>,
+    counters: &mut EngineCounters,
+) {
+    counters.steps += 1;
+    let mut choices = choices.into_iter();
+    let mut finished = Vec::new();
+    for share in shares {
+        let sequence = &mut scheduler.running[share.sequence];
+        let of_prompt = sequence.prompt_len.saturating_sub(sequence.computed);
+        counters.prefill_tokens_computed += of_prompt.min(share.tokens) as u64;
+        let complete = completes(share, sequence);
+        sequence.computed += share.tokens;
+        commit(&scheduler.limits, &scheduler.cache, sequence);
+        if !complete {
+            continue;
+        }
+        let Some(choice) = choices.next() else {
+            continue;
+        };
+        counters.generated_tokens += 1;
+        let first = matches!(sequence.role, Role::Prefill).then(|| choice.clone());
+        let cached = sequence.cached;
+        let mut output = sequence.accept(choice);
+        if output.finish_reason.is_some() {
+            finished.push(share.sequence);
+            if let (Some(first), Some(leases)) = (first, leases) {
+                let held = std::mem::take(&mut sequence.blocks);
+                let data = held
+                    .iter()
+                    .map(|&block| (block, scheduler.store.share(block)));
+                let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
+                output.disaggregated_params = Some(disagg::params(ticket, first, cached));
+            }
+            // Before the reader knows, so that it finds the blocks free.
+            let blocks = std::mem::take(&mut sequence.blocks);
+            scheduler.cache.update(|pool| pool.release_all(&blocks));
+        }
+        sequence.tell(output);
+    }
+    finished.sort_unstable();
+    for index in finished.into_iter().rev() {
+        scheduler.running.remove(index);
+    }
+}

@@ -1,0 +1,134 @@
+//! The engine's own thread: takes commands, plans, steps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tandem_kv_cache::transfer::LeaseTable;
+
+use super::disagg::FetchResult;
+use super::scheduler::Scheduler;
+use super::sequence::Sequence;
+use super::step::{Model, finish};
+use crate::engine::EngineCounters;
+
+/// How long to wait for blocks to become free or arrive when nothing can run.
+const STALLED: Duration = Duration::from_millis(5);
+
+/// What the engine is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit(Box<Sequence>),
+    Fetched { id: u64, result: FetchResult },
+    Stop,
+}
+
+/// What the engine's thread tells others.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    /// Requests sent but not yet received.
+    pub(super) sent: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
+    pub(super) running: AtomicUsize,
+    pub(super) counters: Mutex<EngineCounters>,
+}
+
+impl Status {
+    /// Counts a prompt that is computed here although another worker has it.
+    pub(super) fn fall_back(&self, reason: &'static str) {
+        let mut counters = self.counters.lock();
+        *counters.remote_prefill_fallbacks.entry(reason).or_default() += 1;
+    }
+}
+
+/// The state of the engine's thread.
+#[derive(Debug)]
+pub(super) struct EngineThread {
+    pub(super) commands: Receiver<Command>,
+    pub(super) status: Arc<Status>,
+    pub(super) scheduler: Scheduler,
+    pub(super) model: Model,
+    pub(super) leases: Option<Arc<LeaseTable>>,
+}
+
+impl EngineThread {
+    /// Runs until the engine stops. What still runs then ends with it: streams whose sender is
+    /// gone report that.
+    pub(super) fn run(mut self) {
+        while self.take_commands() {
+            if let Some(leases) = &self.leases {
+                leases.expire(Instant::now());
+            }
+            self.scheduler.drop_cancelled();
+            let shares = self.scheduler.plan(&mut self.status.counters.lock());
+            self.publish();
+            if shares.is_empty() {
+                continue;
+            }
+            let choices = self.model.choose(&mut self.scheduler, &shares);
+            let mut counters = self.status.counters.lock();
+            let leases = self.leases.as_deref();
+            finish(
+                &mut self.scheduler,
+                (&shares, choices),
+                leases,
+                &mut counters,
+            );
+            drop(counters);
+            self.publish();
+        }
+    }
+
+    /// Takes all commands that are there, waiting for one if nothing can run. False to stop.
+    fn take_commands(&mut self) -> bool {
+        let first = if self.scheduler.idle() {
+            self.commands
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected)
+        } else if self.scheduler.running.is_empty() {
+            self.commands.recv_timeout(STALLED)
+        } else {
+            self.commands.recv_timeout(Duration::ZERO)
+        };
+        match first {
+            Ok(command) => {
+                if !self.obey(command) {
+                    return false;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        while let Ok(command) = self.commands.try_recv() {
+            if !self.obey(command) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Submit(sequence) => {
+                self.scheduler.waiting.push_back(*sequence);
+                self.status.sent.fetch_sub(1, Ordering::Relaxed);
+            }
+            Command::Fetched { id, result } => {
+                let mut counters = self.status.counters.lock();
+                self.scheduler.fetched(id, result, &mut counters);
+            }
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    fn publish(&self) {
+        let scheduler = &self.scheduler;
+        let running = scheduler.running.len() + scheduler.fetching.len();
+        self.status.running.store(running, Ordering::Relaxed);
+        let waiting = scheduler.waiting.len();
+        self.status.waiting.store(waiting, Ordering::Relaxed);
+    }
+}

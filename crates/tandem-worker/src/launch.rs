@@ -1,0 +1,147 @@
+//! From a model directory to a worker that serves.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_kv_cache::transfer;
+use tandem_runtime::Lifecycle;
+use tandem_tokenizer::{ModelCard, RuntimeConfig};
+use tokio::net::TcpListener;
+
+use crate::engine::Engine;
+use crate::engine::embedded::model::ModelError;
+use crate::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+use crate::serve::{Planes, RunningWorker, ServeError, WorkerRole};
+
+/// How long a prefill worker holds blocks for a decode worker that does not come.
+const TRANSFER_LEASE: Duration = Duration::from_secs(30);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The model's files.
+    pub directory: PathBuf,
+    /// The model's card; capacity and role are filled in here.
+    pub card: ModelCard,
+    /// Which part of a request the worker takes.
+    pub role: WorkerRole,
+    /// Deployment that the worker joins.
+    pub namespace: String,
+    /// Address on which a prefill worker hands KV blocks over.
+    pub transfer_host: IpAddr,
+    /// Settings of the engine.
+    pub engine: EmbeddedConfig,
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The model cannot be run.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// The address for KV transfers is not usable.
+    #[error("failed to listen for KV transfers on {host}: {source}")]
+    Transfer {
+        /// The address.
+        host: IpAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The worker could not join.
+    #[error("{0}")]
+    Serve(#[from] ServeError),
+    /// A defect: the loading thread died.
+    #[error("loading the model crashed")]
+    Crashed,
+}
+
+/// A worker with the embedded engine.
+pub struct Worker {
+    engine: Arc<dyn Engine>,
+    running: RunningWorker,
+    transfers: Lifecycle,
+}
+
+impl Worker {
+    /// Loads the model, starts the engine and joins.
+    ///
+    /// # Errors
+    /// The model cannot be run, or the worker cannot be reached or registered.
+    pub async fn launch(options: WorkerOptions, planes: Planes) -> Result<Self, LaunchError> {
+        let WorkerOptions {
+            directory,
+            card,
+            role,
+            namespace,
+            transfer_host,
+            mut engine,
+        } = options;
+        let transfers = Lifecycle::new();
+        let listener = match role {
+            WorkerRole::Prefill => Some(listen(transfer_host, &mut engine).await?),
+            WorkerRole::Decode => None,
+        };
+        let load = move || EmbeddedEngine::load(&directory, engine);
+        let engine = tokio::task::spawn_blocking(load)
+            .await
+            .map_err(|_| LaunchError::Crashed)??;
+        if let (Some(listener), Some(leases)) = (listener, engine.leases()) {
+            let stop = transfers.stopping().clone();
+            transfers.spawn_to_end(transfer::serve(listener, leases, stop));
+        }
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let card = with_capacity(card, &*engine);
+        let running =
+            RunningWorker::start(Arc::clone(&engine), card, role, &namespace, planes).await?;
+        Ok(Self {
+            engine,
+            running,
+            transfers,
+        })
+    }
+
+    /// The engine, for metrics.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// Lets the requests in flight finish, then stops.
+    pub async fn stop(self) {
+        self.running.stop().await;
+        self.transfers.stopping().cancel();
+    }
+}
+
+/// Takes any free port of `host` for handing blocks over.
+async fn listen(host: IpAddr, engine: &mut EmbeddedConfig) -> Result<TcpListener, LaunchError> {
+    let failed = |source| LaunchError::Transfer { host, source };
+    let listener = TcpListener::bind(SocketAddr::new(host, 0))
+        .await
+        .map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?.to_string();
+    engine.transfer = Some(TransferConfig {
+        address,
+        lease: TRANSFER_LEASE,
+    });
+    Ok(listener)
+}
+
+/// What a frontend must know of this engine: a prompt that passes its check there fits here.
+fn with_capacity(card: ModelCard, engine: &dyn Engine) -> ModelCard {
+    let info = engine.info();
+    let narrow = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    let count = |value: usize| u64::try_from(value).ok();
+    ModelCard {
+        context_length: narrow(info.context_length),
+        kv_cache_block_size: narrow(info.block_size),
+        runtime_config: RuntimeConfig {
+            total_kv_blocks: count(info.total_blocks),
+            max_num_seqs: count(info.max_sequences),
+            max_num_batched_tokens: count(info.max_batched_tokens),
+            ..card.runtime_config
+        },
+        ..card
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs an engine and serves it.
+//!
+//! [`engine`] is the engine itself, tokens in and tokens out, with the embedded transformer
+//! engine as the default implementation. [`serve`] publishes any engine as a worker, [`launch`]
+//! goes from a model directory to a worker that serves.
+//!
+//! This crate must not know who calls it: requests come over the request plane, in wire form.
+
+pub mod engine;
+pub mod launch;
+pub mod metrics;
+pub mod serve;
+
+pub use launch::{LaunchError, Worker, WorkerOptions};
+pub use serve::{Planes, RunningWorker, WorkerRole};

@@ -1,0 +1,268 @@
+//! Publishes an engine as a worker: endpoints, discovery records, KV events, and its way out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use serde::Serialize;
+use tandem_protocol::ErrorKind;
+use tandem_protocol::engine::{
+    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure,
+};
+use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
+use tandem_runtime::discovery::DiscoveryError;
+use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
+use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
+use tandem_tokenizer::{ModelCard, ModelType};
+use tracing::{info, warn};
+
+use crate::engine::Engine;
+
+/// Subject on which a worker publishes its KV events.
+const KV_EVENTS: &str = "kv-events";
+/// Endpoint that answers with everything the worker has cached.
+const KV_SNAPSHOT: &str = "kv_snapshot";
+/// Endpoint that generates.
+const GENERATE: &str = "generate";
+
+/// Which part of a request a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerRole {
+    /// Computes prompts and hands the KV blocks over.
+    Prefill,
+    /// Generates; computes a prompt itself when nobody else has.
+    Decode,
+}
+
+impl WorkerRole {
+    /// Component that workers of this role register as.
+    pub const fn component(self) -> &'static str {
+        match self {
+            Self::Prefill => "prefill",
+            Self::Decode => "backend",
+        }
+    }
+
+    fn model_type(self) -> ModelType {
+        match self {
+            Self::Prefill => ModelType::PREFILL,
+            Self::Decode => ModelType::CHAT | ModelType::COMPLETIONS,
+        }
+    }
+}
+
+/// How the worker reaches the rest of the system.
+#[derive(Clone)]
+pub struct Planes {
+    /// Where the worker registers; its lease becomes the worker's id.
+    pub discovery: Arc<dyn Discovery>,
+    /// Where its KV events go.
+    pub messaging: Arc<dyn Messaging>,
+    /// How it is called.
+    pub requests: Arc<dyn RequestPlane>,
+}
+
+/// Why a worker could not start to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It could not register.
+    #[error("failed to register the worker: {0}")]
+    Discovery(#[from] DiscoveryError),
+    /// Its endpoints could not be served.
+    #[error("failed to serve the worker's endpoint: {0}")]
+    Endpoint(#[from] CallError),
+}
+
+/// A worker that serves. Dropping it is like killing its process; [`RunningWorker::stop`] lets
+/// its requests finish.
+pub struct RunningWorker {
+    planes: Planes,
+    keys: Vec<String>,
+    generate: ServedEndpoint,
+    snapshot: ServedEndpoint,
+    lifecycle: Lifecycle,
+}
+
+impl RunningWorker {
+    /// Publishes `engine` in `namespace`; `card` describes the model, its role is set here.
+    ///
+    /// # Errors
+    /// The worker could not register or be reached.
+    pub async fn start(
+        engine: Arc<dyn Engine>,
+        card: ModelCard,
+        role: WorkerRole,
+        namespace: &str,
+        planes: Planes,
+    ) -> Result<Self, ServeError> {
+        let endpoint = EndpointId::new(namespace, role.component(), GENERATE);
+        let worker_id = planes.discovery.lease();
+        let lifecycle = Lifecycle::new();
+        let snapshots = Arc::new(Snapshots {
+            engine: Arc::clone(&engine),
+        });
+        let snapshot_endpoint = endpoint.sibling(KV_SNAPSHOT);
+        let snapshot = planes
+            .requests
+            .serve(&snapshot_endpoint, worker_id, snapshots)
+            .await?;
+        let generator = Arc::new(Generator {
+            engine: Arc::clone(&engine),
+            role,
+        });
+        let generate = planes
+            .requests
+            .serve(&endpoint, worker_id, generator)
+            .await?;
+        publish_events(engine, &endpoint, &planes, &lifecycle);
+
+        // The snapshot endpoint and the card come first: whoever sees the instance finds both.
+        let card = ModelCard {
+            model_type: role.model_type(),
+            ..card
+        };
+        let records = [
+            (
+                snapshot_endpoint.instance_key(worker_id),
+                record(&snapshot_endpoint, worker_id, &snapshot),
+            ),
+            (endpoint.model_card_key(worker_id), json(&card)),
+            (
+                endpoint.instance_key(worker_id),
+                record(&endpoint, worker_id, &generate),
+            ),
+        ];
+        let keys = records.iter().map(|(key, _)| key.clone()).collect();
+        for (key, value) in records {
+            planes.discovery.put(key, value).await?;
+        }
+        info!(worker_id, component = role.component(), "worker registered");
+        Ok(Self {
+            planes,
+            keys,
+            generate,
+            snapshot,
+            lifecycle,
+        })
+    }
+
+    /// Leaves in order: no new requests, the running ones finish, then everything is gone.
+    pub async fn stop(self) {
+        for key in self.keys.iter().rev() {
+            if let Err(error) = self.planes.discovery.delete(key).await {
+                warn!(%key, %error, "failed to remove a discovery record");
+            }
+        }
+        self.generate.drain().await;
+        self.snapshot.drain().await;
+        self.lifecycle.stopping().cancel();
+        if let Err(error) = self.planes.discovery.revoke().await {
+            warn!(%error, "failed to give the lease back");
+        }
+    }
+}
+
+fn record(endpoint: &EndpointId, instance_id: u64, served: &ServedEndpoint) -> Bytes {
+    json(&Instance {
+        component: endpoint.component.clone(),
+        endpoint: endpoint.endpoint.clone(),
+        namespace: endpoint.namespace.clone(),
+        instance_id,
+        transport: served.transport().clone(),
+    })
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value)
+        .expect("wire types have string keys only")
+        .into()
+}
+
+/// Answers requests to generate.
+struct Generator {
+    engine: Arc<dyn Engine>,
+    role: WorkerRole,
+}
+
+impl Handler for Generator {
+    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
+        let request: EngineRequest = match serde_json::from_slice(&request) {
+            Ok(request) => request,
+            Err(error) => {
+                warn!(request_id, %error, "received a request that does not decode");
+                return failed(
+                    ErrorKind::InvalidRequest,
+                    format!("undecodable request: {error}"),
+                );
+            }
+        };
+        if let Err(error) = self.engine.check(&request) {
+            return failed(error.kind(), error.to_string());
+        }
+        let outputs = match self.role {
+            WorkerRole::Prefill => self.engine.submit_prefill(request),
+            WorkerRole::Decode => self.engine.submit(request),
+        };
+        outputs.map(|output| json(&annotated(output))).boxed()
+    }
+}
+
+fn annotated(output: EngineOutput) -> Annotated<EngineOutput> {
+    match output.finish_reason {
+        Some(FinishReason::Error(message)) => Annotated::error(WorkerFailure {
+            kind: ErrorKind::Upstream { retryable: false },
+            message,
+        }),
+        _ => Annotated::data(output),
+    }
+}
+
+fn failed(kind: ErrorKind, message: String) -> BoxStream<'static, Bytes> {
+    let error: Annotated<EngineOutput> = Annotated::error(WorkerFailure { kind, message });
+    stream::iter([json(&error)]).boxed()
+}
+
+/// Answers with everything that is cached now.
+struct Snapshots {
+    engine: Arc<dyn Engine>,
+}
+
+impl Handler for Snapshots {
+    fn handle(&self, _request_id: &str, _request: Bytes) -> BoxStream<'static, Bytes> {
+        let events = self.engine.subscribe_kv_events().take_snapshot();
+        stream::iter([json(&KvSnapshot { events })]).boxed()
+    }
+}
+
+/// Publishes what the engine's cache does from now on. A frontend that joins later, or sees a gap
+/// in the numbers, asks for a snapshot.
+fn publish_events(
+    engine: Arc<dyn Engine>,
+    endpoint: &EndpointId,
+    planes: &Planes,
+    lifecycle: &Lifecycle,
+) {
+    let subject = endpoint.component_subject(KV_EVENTS);
+    let messaging = Arc::clone(&planes.messaging);
+    let worker_id = planes.discovery.lease();
+    lifecycle.spawn(async move {
+        let mut events = engine.subscribe_kv_events();
+        drop(events.take_snapshot());
+        while let Some(event) = events.next().await {
+            let event: KvEvent = match event {
+                Ok(event) => event,
+                Err(lagged) => {
+                    warn!(worker_id, %lagged, "frontends will ask for a snapshot");
+                    events = engine.subscribe_kv_events();
+                    drop(events.take_snapshot());
+                    continue;
+                }
+            };
+            let payload = json(&RouterEvent { worker_id, event });
+            if let Err(error) = messaging.publish(&subject, payload).await {
+                warn!(worker_id, %error, "failed to publish a KV event");
+            }
+        }
+    });
+}

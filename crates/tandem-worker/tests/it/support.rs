@@ -1,0 +1,129 @@
+//! What the tests share: checkpoints, engines, requests.
+
+use std::path::PathBuf;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
+use tandem_worker::engine::Engine;
+use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+
+pub(crate) fn checkpoint(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name)
+}
+
+pub(crate) fn config() -> EmbeddedConfig {
+    EmbeddedConfig {
+        threads: Some(2),
+        kv_blocks: Some(64),
+        ..EmbeddedConfig::default()
+    }
+}
+
+pub(crate) fn engine(config: EmbeddedConfig) -> EmbeddedEngine {
+    EmbeddedEngine::load(&checkpoint("llama"), config).unwrap()
+}
+
+/// A greedy request for `max_tokens` tokens, whatever they are.
+pub(crate) fn request(prompt: &[u32], max_tokens: u32) -> EngineRequest {
+    let mut request = EngineRequest {
+        token_ids: prompt.to_vec(),
+        ..EngineRequest::default()
+    };
+    request.stop_conditions.max_tokens = Some(max_tokens);
+    request.stop_conditions.ignore_eos = Some(true);
+    request.sampling_options.temperature = Some(0.0);
+    request
+}
+
+/// A prompt of `len` tokens that differs by `seed`.
+pub(crate) fn prompt(len: u32, seed: u32) -> Vec<u32> {
+    (0..len)
+        .map(|i| (i * i * 7 + i * seed * 13 + seed) % 128)
+        .collect()
+}
+
+/// All tokens, and how it ended.
+pub(crate) async fn collect(
+    mut outputs: BoxStream<'static, EngineOutput>,
+) -> (Vec<u32>, FinishReason) {
+    let mut tokens = Vec::new();
+    while let Some(output) = outputs.next().await {
+        tokens.extend(output.token_ids);
+        if let Some(reason) = output.finish_reason {
+            assert!(outputs.next().await.is_none(), "output after the last");
+            return (tokens, reason);
+        }
+    }
+    panic!("stream ended without a finish reason after {tokens:?}");
+}
+
+pub(crate) async fn generate(engine: &dyn Engine, request: EngineRequest) -> Vec<u32> {
+    let (tokens, reason) = collect(engine.submit(request)).await;
+    assert_eq!(reason, FinishReason::Length);
+    tokens
+}
+
+/// What an answer consists of, to compare.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) log_probs: Vec<f64>,
+    pub(crate) top: Vec<(u32, f64)>,
+    pub(crate) total: Option<f64>,
+    pub(crate) reason: FinishReason,
+}
+
+pub(crate) async fn answer(outputs: BoxStream<'static, EngineOutput>) -> Answer {
+    let outputs: Vec<_> = outputs.collect().await;
+    let last = outputs.last().unwrap();
+    let top = outputs
+        .iter()
+        .flat_map(|output| output.top_logprobs.iter().flatten().flatten());
+    Answer {
+        tokens: outputs
+            .iter()
+            .flat_map(|output| &output.token_ids)
+            .copied()
+            .collect(),
+        log_probs: outputs
+            .iter()
+            .flat_map(|output| output.log_probs.iter().flatten())
+            .copied()
+            .collect(),
+        top: top.map(|top| (top.token_id, top.logprob)).collect(),
+        total: last.cum_log_probs,
+        reason: last.finish_reason.clone().unwrap(),
+    }
+}
+
+pub(crate) async fn answer_all(engine: &dyn Engine, requests: &[EngineRequest]) -> Vec<Answer> {
+    let answers = requests
+        .iter()
+        .map(|request| answer(engine.submit(request.clone())));
+    futures::future::join_all(answers).await
+}
+
+/// The second leg of a request whose prefill worker is not there any more.
+pub(crate) async fn handoff(prompt: &[u32], max_tokens: u32) -> EngineRequest {
+    let transfer = TransferConfig {
+        address: "127.0.0.1:1".to_owned(),
+        lease: std::time::Duration::from_secs(60),
+    };
+    let prefill = engine(EmbeddedConfig {
+        transfer: Some(transfer),
+        ..config()
+    });
+    let request = request(prompt, max_tokens);
+    let output = prefill
+        .submit_prefill(request.clone())
+        .next()
+        .await
+        .unwrap();
+    EngineRequest {
+        disaggregated_params: output.disaggregated_params,
+        ..request
+    }
+}

@@ -1,0 +1,74 @@
+"""Word lists for the PII generator, read from the Faker package (MIT) into one JSON file.
+
+`python3 lexicon.py OUT.json.gz`: names, cities and streets per locale. `train.py` makes the file
+when it is missing, so Faker is needed only for that step.
+"""
+
+import gzip
+import importlib
+import json
+import sys
+
+LIMIT = 700  # names per locale and kind, evenly thinned
+
+
+def _strings(value):
+    """The strings of a provider table, whatever container it uses."""
+    if isinstance(value, (tuple, list, set, frozenset, dict)):
+        return [str(v) for v in value if isinstance(v, str) and v and "{" not in v and "%" not in v]
+    return []
+
+
+def _collect(provider, starts):
+    """All strings of the provider's tables whose names start with one of `starts`."""
+    found = set()
+    for name in dir(provider):
+        if name.startswith(starts):
+            found.update(_strings(getattr(provider, name, None)))
+    found = sorted(found)
+    step = max(1, len(found) // LIMIT)
+    return found[::step][:LIMIT] if step > 1 else found
+
+
+def build():
+    """{locale: {first, last, city, street, state, country}} plus companies and jobs."""
+    from faker.config import AVAILABLE_LOCALES
+    kinds = {
+        "person": {"first": ("first_names", "first_romanized"), "last": ("last_names", "last_romanized")},
+        "address": {"city": ("cities", "city_names", "towns"), "street": ("street_names", "streets"),
+                    "street_suffix": ("street_suffixes",), "street_prefix": ("street_prefixes",),
+                    "state": ("states", "regions", "provinces", "departments"), "country": ("countries",)},
+        "company": {"company_suffix": ("company_suffixes",)},
+        "job": {"job": ("jobs",)},
+    }
+    out = {}
+    for locale in sorted(AVAILABLE_LOCALES):
+        entry = {}
+        for module, tables in kinds.items():
+            try:
+                provider = importlib.import_module(f"faker.providers.{module}.{locale}").Provider
+            except (ImportError, AttributeError):
+                continue
+            for key, starts in tables.items():
+                words = _collect(provider, starts)
+                if words:
+                    entry[key] = words
+        if entry:
+            out[locale] = entry
+    return out
+
+
+def write(path):
+    """Write the lexicon, compressed and reproducible."""
+    with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as f:
+        f.write(json.dumps(build(), ensure_ascii=False, sort_keys=True).encode())
+
+
+def load(path):
+    """Read the lexicon."""
+    with gzip.open(path, "rt", encoding="utf-8") as f:
+        return json.load(f)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])
