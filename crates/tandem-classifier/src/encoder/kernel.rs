@@ -287,6 +287,7 @@ mod tests {
             seed in any::<u32>(),
         ) {
             let input = whole(rows * inputs, seed);
+            #[expect(clippy::cast_possible_truncation, reason = "the values are small whole numbers")]
             let weights: Vec<i8> = whole(outputs * inputs, !seed).iter().map(|v| *v as i8).collect();
             let packed = Packed::from_i8(outputs, inputs, &weights, vec![0.01; outputs]);
             let mut scratch = Quantised::default();
