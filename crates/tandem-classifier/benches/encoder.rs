@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tandem_classifier::{Classifier as _, EncoderClassifier, Heads, Settings};
 
+/// Measured calls.
+const ROUNDS: usize = 100;
+/// Calls before the measured ones.
+const WARM_UP: usize = 10;
+
 /// About 128 tokens of what users write.
 const TEXT: &str = "Hi, I'm planning a trip to Norway next summer with my wife and our two children, \
     who are 7 and 9. We would like to rent a car in Bergen, drive along the fjords for about ten \
@@ -84,26 +89,37 @@ fn main() {
 }
 
 fn measure(classifier: &EncoderClassifier, name: &str, text: &Arc<str>, heads: Heads) {
-    let mut times: Vec<Duration> = (0..230)
-        .map(|_| {
-            let start = Instant::now();
-            let answer = block_on(classifier.analyze(Arc::clone(text), heads));
-            std::hint::black_box(answer).map(|_| start.elapsed())
-        })
-        .skip(30)
-        .filter_map(Result::ok)
-        .collect();
+    let call = || {
+        let start = Instant::now();
+        let answer = block_on(classifier.analyze(Arc::clone(text), heads));
+        std::hint::black_box(answer).map(|_| start.elapsed())
+    };
+    for _ in 0..WARM_UP {
+        std::hint::black_box(call()).ok();
+    }
+    let before = cpu_time();
+    let mut times: Vec<Duration> = (0..ROUNDS).filter_map(|_| call().ok()).collect();
+    let cpu = (cpu_time() - before) / u32::try_from(ROUNDS).unwrap_or(1);
     times.sort_unstable();
     let at = |percent: usize| {
-        times
-            .get(times.len() * percent / 100)
-            .copied()
-            .unwrap_or_default()
+        let index = times.len() * percent / 100;
+        times.get(index).copied().unwrap_or_default()
     };
     println!(
-        "{name:<28} p50 {:>9.3?} p90 {:>9.3?} min {:>9.3?}",
+        "{name:<28} p50 {:>9.3?} p90 {:>9.3?} min {:>9.3?} cpu {cpu:>9.3?}",
         at(50),
         at(90),
         at(0)
     );
+}
+
+/// Time that the threads of this process have run, where the system tells: on a busy machine it
+/// says more than the clock.
+fn cpu_time() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let times = tasks.flatten().filter_map(|task| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(times.sum())
 }

@@ -8,6 +8,7 @@
 
 mod composite;
 mod encoder;
+mod engine;
 mod error;
 pub mod eval;
 mod model;

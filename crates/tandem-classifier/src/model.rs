@@ -90,7 +90,7 @@ impl Model {
         &self,
         windows: &[Window<'_>],
         workspace: &mut Workspace,
-    ) -> Result<Vec<Answer>, tokenizers::Error> {
+    ) -> Vec<Result<Answer, tokenizers::Error>> {
         let batch = self.batch(windows);
         self.trunk.forward(&batch, workspace);
         windows

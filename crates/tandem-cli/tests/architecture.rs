@@ -13,30 +13,74 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tandem-kv-router", &["tandem-protocol"]),
     ("tandem-kv-cache", &["tandem-protocol"]),
     ("tandem-tokenizer", &["tandem-protocol"]),
-    ("tandem-classifier", &["tandem-tokenizer", "tandem-protocol"]),
-    ("tandem-semantic-router", &["tandem-classifier", "tandem-protocol"]),
-    ("tandem-gateway", &["tandem-semantic-router", "tandem-protocol", "tandem-runtime"]),
+    (
+        "tandem-classifier",
+        &["tandem-tokenizer", "tandem-protocol"],
+    ),
+    (
+        "tandem-semantic-router",
+        &["tandem-classifier", "tandem-protocol"],
+    ),
+    (
+        "tandem-gateway",
+        &[
+            "tandem-semantic-router",
+            "tandem-protocol",
+            "tandem-runtime",
+        ],
+    ),
     (
         "tandem-frontend",
-        &["tandem-kv-router", "tandem-tokenizer", "tandem-protocol", "tandem-runtime"],
+        &[
+            "tandem-kv-router",
+            "tandem-tokenizer",
+            "tandem-protocol",
+            "tandem-runtime",
+        ],
     ),
     (
         "tandem-worker",
-        &["tandem-kv-cache", "tandem-tokenizer", "tandem-protocol", "tandem-runtime"],
+        &[
+            "tandem-kv-cache",
+            "tandem-tokenizer",
+            "tandem-protocol",
+            "tandem-runtime",
+        ],
     ),
 ];
 
 /// Outside crates that only some of ours may know.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("axum", &["tandem-runtime", "tandem-gateway", "tandem-frontend"]),
+    (
+        "axum",
+        &["tandem-runtime", "tandem-gateway", "tandem-frontend"],
+    ),
     ("candle-core", &["tandem-classifier", "tandem-worker"]),
-    ("clap", &["tandem-frontend", "tandem-worker", "tandem-gateway", "tandem-cli"]),
+    (
+        "clap",
+        &[
+            "tandem-frontend",
+            "tandem-worker",
+            "tandem-gateway",
+            "tandem-cli",
+        ],
+    ),
     ("anyhow", &["tandem-cli"]),
     ("tokenizers", &["tandem-tokenizer", "tandem-classifier"]),
-    ("tokio", &[
-        "tandem-runtime", "tandem-gateway", "tandem-frontend", "tandem-worker", "tandem-cli",
-        "tandem-kv-cache", "tandem-classifier", "tandem-semantic-router", "tandem-tokenizer",
-    ]),
+    (
+        "tokio",
+        &[
+            "tandem-runtime",
+            "tandem-gateway",
+            "tandem-frontend",
+            "tandem-worker",
+            "tandem-cli",
+            "tandem-kv-cache",
+            "tandem-classifier",
+            "tandem-semantic-router",
+            "tandem-tokenizer",
+        ],
+    ),
 ];
 
 /// Most lines of a source file without its tests.
@@ -45,7 +89,10 @@ const MAX_LINES: usize = 500;
 const MEDIAN_LINES: usize = 250;
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().no_deps().exec().expect("cargo metadata of this workspace")
+    MetadataCommand::new()
+        .no_deps()
+        .exec()
+        .expect("cargo metadata of this workspace")
 }
 
 /// Non-development dependencies of every workspace crate.
@@ -67,14 +114,19 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn crates_import_only_what_they_may_know() {
     for (name, dependencies) in dependencies() {
-        let siblings = dependencies.iter().filter(|other| other.starts_with("tandem-"));
+        let siblings = dependencies
+            .iter()
+            .filter(|other| other.starts_with("tandem-"));
         if name == "tandem-cli" {
             continue;
         }
         let allowed = ALLOWED.iter().find(|(crate_name, _)| *crate_name == name);
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("{name} has no rule in ALLOWED"));
         for sibling in siblings {
-            assert!(allowed.contains(&sibling.as_str()), "{name} must not import {sibling}");
+            assert!(
+                allowed.contains(&sibling.as_str()),
+                "{name} must not import {sibling}"
+            );
         }
     }
 }
@@ -84,7 +136,10 @@ fn outside_crates_stay_with_their_owners() {
     for (name, dependencies) in dependencies() {
         for (outside, owners) in OWNERS {
             if dependencies.iter().any(|dependency| dependency == outside) {
-                assert!(owners.contains(&name.as_str()), "{name} must not import {outside}");
+                assert!(
+                    owners.contains(&name.as_str()),
+                    "{name} must not import {outside}"
+                );
             }
         }
     }
@@ -97,20 +152,33 @@ fn files_are_short_and_crates_say_what_they_are() {
     for file in source_files(&root.join("crates").into_std_path_buf()) {
         let text = fs::read_to_string(&file).expect("source files are readable");
         let lines = code_lines(&text);
-        assert!(lines <= MAX_LINES, "{} has {lines} lines of code", file.display());
+        assert!(
+            lines <= MAX_LINES,
+            "{} has {lines} lines of code",
+            file.display()
+        );
         if file.ends_with("src/lib.rs") || file.ends_with("src/main.rs") {
-            assert!(text.starts_with("//!"), "{} has no crate documentation", file.display());
+            assert!(
+                text.starts_with("//!"),
+                "{} has no crate documentation",
+                file.display()
+            );
         }
         lengths.push(lines);
     }
     lengths.sort_unstable();
     let median = lengths[lengths.len() / 2];
-    assert!(median < MEDIAN_LINES, "the median source file has {median} lines");
+    assert!(
+        median < MEDIAN_LINES,
+        "the median source file has {median} lines"
+    );
 }
 
 /// Lines before the test module.
 fn code_lines(text: &str) -> usize {
-    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count()
+    text.lines()
+        .take_while(|line| !line.starts_with("#[cfg(test)]"))
+        .count()
 }
 
 /// Source files that are not tests of their own.
@@ -118,10 +186,14 @@ fn source_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).expect("the directory exists") {
         let path = entry.expect("the directory is readable").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if path.is_dir() && !["tests", "benches"].contains(&name) {
             files.extend(source_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
+        {
             files.push(path);
         }
     }

@@ -129,6 +129,10 @@ fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
 }
 
 /// A panic is a defect, but it must cost one request only.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer's callback takes it by value"
+)]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()

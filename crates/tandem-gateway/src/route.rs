@@ -54,6 +54,13 @@ pub(crate) fn resolve<'a>(method: &Method, path: &'a str) -> Result<Target<'a>, 
     }
 }
 
+/// Looks a request up that Envoy shows: paths outside of the API are none of our business.
+pub(crate) fn resolve_api<'a>(method: &Method, path: &'a str) -> Option<Result<Target<'a>, Miss>> {
+    let path = path.split('?').next().unwrap_or(path);
+    let api = path == "/v1" || path.starts_with("/v1/");
+    api.then(|| resolve(method, path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

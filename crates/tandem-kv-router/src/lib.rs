@@ -9,15 +9,21 @@
 
 mod router;
 
+mod config;
+mod request;
+mod selection;
+
 mod cost;
 mod index;
 mod load;
 mod select;
 mod worker;
 
-pub use cost::Cost;
+pub use config::{IndexConfig, RouterConfig, RouterMode};
+pub use cost::{Cost, CostModel};
 pub use index::{ApplyError, ApproximateConfig, EventCounts, Overlaps, RadixIndex};
 pub use load::WorkerLoad;
-pub use router::{IndexConfig, KvRouter, Prompt, RouterConfig, Score, SelectRequest, Selection};
-pub use select::RouterMode;
+pub use request::{Prompt, SelectRequest};
+pub use router::KvRouter;
+pub use selection::{Score, Selection};
 pub use worker::{Worker, WorkerCandidate};

@@ -1,167 +1,20 @@
 //! The parts joined: one thing that a frontend asks for a worker and tells what happened.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use rand::{Rng, RngExt};
-use tandem_protocol::engine::RouterConfigOverride;
-use tandem_protocol::kv::{
-    BlockHash, HashScope, RouterEvent, SequenceHash, hash_blocks, hash_sequence,
-};
+use tandem_protocol::kv::{BlockHash, RouterEvent};
 
+use crate::config::{IndexConfig, RouterConfig, RouterMode};
 use crate::cost::Cost;
-use crate::index::{
-    ApplyError, ApproximateConfig, ApproximateIndex, EventCounts, Overlaps, RadixIndex,
-};
+use crate::index::{ApplyError, ApproximateIndex, EventCounts, Overlaps, RadixIndex};
 use crate::load::{ActiveLoad, NewRequest, WorkerLoad};
-use crate::select::{RouterMode, pick};
+use crate::request::{Prompt, SelectRequest};
+use crate::select::pick;
+use crate::selection::{Score, Selection};
 use crate::{Worker, WorkerCandidate};
-
-/// Settings of a router.
-#[derive(Debug, Clone, Copy)]
-pub struct RouterConfig {
-    /// How workers are picked.
-    pub mode: RouterMode,
-    /// Tokens per block, as the workers publish them.
-    pub block_size: usize,
-    /// Weight of the prefill term of the cost; larger favours workers that have the prefix.
-    pub overlap_score_weight: f64,
-    /// Softmax temperature; 0 always takes the cheapest worker.
-    pub temperature: f64,
-    /// Whether active blocks count: off for workers that only prefill.
-    pub track_active_blocks: bool,
-    /// Where knowledge of cached prefixes comes from.
-    pub index: IndexConfig,
-    /// When a request whose end was never reported stops to count.
-    pub request_expiry: Duration,
-}
-
-/// Where knowledge of cached prefixes comes from.
-#[derive(Debug, Clone, Copy)]
-pub enum IndexConfig {
-    /// KV events of the workers.
-    Events {
-        /// Blocks above which a worker's events are not believed.
-        max_blocks_per_worker: usize,
-    },
-    /// Past routing decisions.
-    Approximate(ApproximateConfig),
-}
-
-impl RouterConfig {
-    /// Dynamo's defaults.
-    pub const fn new(block_size: usize) -> Self {
-        Self {
-            mode: RouterMode::Kv,
-            block_size,
-            overlap_score_weight: 1.0,
-            temperature: 0.0,
-            track_active_blocks: true,
-            index: IndexConfig::Events {
-                max_blocks_per_worker: usize::MAX,
-            },
-            request_expiry: Duration::from_secs(300),
-        }
-    }
-}
-
-/// A prompt, hashed once for every use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prompt {
-    /// Length in tokens.
-    pub tokens: usize,
-    /// Local hashes of the full blocks.
-    pub blocks: Vec<BlockHash>,
-    /// Chained hashes of the full blocks.
-    pub sequence: Vec<SequenceHash>,
-}
-
-impl Prompt {
-    /// Hashes `tokens` in blocks of `block_size`.
-    pub fn new(tokens: &[u32], block_size: usize, scope: HashScope<'_>) -> Self {
-        let blocks = hash_blocks(tokens, block_size, scope);
-        let sequence = hash_sequence(&blocks);
-        Self {
-            tokens: tokens.len(),
-            blocks,
-            sequence,
-        }
-    }
-}
-
-/// A request that needs a worker.
-#[derive(Debug, Clone, Copy)]
-pub struct SelectRequest<'a> {
-    /// Names the request in [`KvRouter::mark_prefill_completed`] and [`KvRouter::free`].
-    pub id: &'a str,
-    /// Its prompt.
-    pub prompt: &'a Prompt,
-    /// Settings that differ for this request.
-    pub overrides: RouterConfigOverride,
-    /// Whether the prompt's KV blocks come from another worker, so that none has to be computed.
-    pub remote_prefill: bool,
-}
-
-/// The chosen worker, and what was weighed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Selection {
-    /// The chosen one.
-    pub chosen: Score,
-    /// Every candidate in the order given, in mode [`RouterMode::Kv`]; else empty.
-    pub scores: Vec<Score>,
-}
-
-/// What the router knows about one candidate for one request.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Score {
-    /// Who.
-    pub candidate: WorkerCandidate,
-    /// Blocks of the prompt's prefix that it has cached.
-    pub overlap_blocks: u32,
-    /// What the request would cost there.
-    pub cost: Cost,
-}
-
-impl Score {
-    /// The log line that explains the cost, in Dynamo 0.6.1's words.
-    pub fn formula(&self) -> String {
-        let Cost {
-            overlap_weight,
-            prefill_blocks,
-            decode_blocks,
-        } = self.cost;
-        format!(
-            "Formula for {} with {} cached blocks: {:.3} = {overlap_weight:.1} * prefill_blocks + decode_blocks = {overlap_weight:.1} * {prefill_blocks:.3} + {decode_blocks:.3}",
-            self.candidate.worker,
-            self.overlap_blocks,
-            self.cost.logit(),
-        )
-    }
-}
-
-impl Selection {
-    /// The log line that names the choice, in Dynamo 0.6.1's words.
-    pub fn summary(&self) -> String {
-        let Score {
-            candidate,
-            overlap_blocks,
-            cost,
-        } = self.chosen;
-        format!(
-            "Selected worker: {}, logit: {:.3}, cached blocks: {overlap_blocks}, total blocks: {}",
-            candidate.worker,
-            cost.logit(),
-            candidate.total_blocks,
-        )
-    }
-}
-
-#[derive(Debug)]
-enum PrefixIndex {
-    Events(RadixIndex),
-    Approximate(ApproximateIndex),
-}
 
 /// Chooses workers for one model and one kind of worker. Share it as an `Arc`.
 ///
@@ -173,6 +26,12 @@ pub struct KvRouter {
     index: RwLock<PrefixIndex>,
     load: Mutex<ActiveLoad>,
     turn: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum PrefixIndex {
+    Events(RadixIndex),
+    Approximate(ApproximateIndex),
 }
 
 impl KvRouter {
@@ -364,7 +223,13 @@ impl KvRouter {
         Score {
             candidate,
             overlap_blocks,
-            cost: Cost::new(weight, self.config.block_size, potential),
+            cost: Cost::new(
+                self.config.cost,
+                weight,
+                self.config.block_size,
+                potential,
+                new.uncached_tokens,
+            ),
         }
     }
 

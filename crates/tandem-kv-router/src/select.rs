@@ -2,22 +2,6 @@
 
 use rand::{Rng, RngExt};
 
-/// How the router picks a worker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum RouterMode {
-    /// By prefix overlap and load.
-    #[default]
-    Kv,
-    /// Each in turn.
-    RoundRobin,
-    /// Any, with equal chance.
-    Random,
-    /// The one with fewer requests in flight out of two random ones.
-    PowerOfTwo,
-    /// One with the fewest requests in flight.
-    LeastLoaded,
-}
-
 /// Picks an index of `costs`, lower costs being better; `None` if there are none.
 ///
 /// At temperature 0 this is the smallest cost, equal ones with equal chance. Above, an index has

@@ -90,9 +90,10 @@ pub enum HubError {
         /// Which hub.
         endpoint: String,
     },
-    /// The hub wants credentials, or the model's licence was not accepted.
+    /// The hub wants credentials, or the model's terms were not accepted. Without a token, it says
+    /// so of models that do not exist, too.
     #[error(
-        "failed to fetch {model}: {endpoint} denies access; accept the model's terms there and set HF_TOKEN"
+        "failed to fetch {model}: {endpoint} denies access; check the name, accept the model's terms there and set HF_TOKEN"
     )]
     Unauthorized {
         /// As the user wrote it.

@@ -61,7 +61,7 @@ pub struct ModelCard {
 
 /// A set of uses, written as names joined with ` | `.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(from = "String", into = "String")]
 pub struct ModelType(u16);
 
 impl ModelType {
@@ -105,14 +105,12 @@ impl From<ModelType> for String {
     }
 }
 
-impl TryFrom<String> for ModelType {
-    type Error = std::convert::Infallible;
-
+impl From<String> for ModelType {
     /// Names of later versions are ignored: they are uses that this version does not offer.
-    fn try_from(names: String) -> Result<Self, Self::Error> {
+    fn from(names: String) -> Self {
         let named = |name: &str| Self::NAMES.iter().find(|(_, known)| *known == name.trim());
         let flags = names.split('|').filter_map(named).map(|(flag, _)| *flag);
-        Ok(flags.fold(Self::default(), Self::union))
+        flags.fold(Self::default(), Self::union)
     }
 }
 
@@ -230,9 +228,9 @@ impl ModelCard {
     /// # Errors
     /// The files are not here, or not JSON.
     pub fn eos_token_ids(&self) -> Result<Vec<u32>, Error> {
-        let GenerationConfigFile::HfGenerationConfigJson(generation) = match &self.gen_config {
-            Some(file) => file,
-            None => return self.eos_of_config(),
+        let Some(GenerationConfigFile::HfGenerationConfigJson(generation)) = &self.gen_config
+        else {
+            return self.eos_of_config();
         };
         let ids = files::eos_token_ids(Path::new(&generation.path))?;
         if ids.is_empty() {

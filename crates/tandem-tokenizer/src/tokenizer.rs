@@ -126,8 +126,14 @@ impl Tokenizer {
 
     /// Whether a token is a control token rather than text.
     pub fn is_special(&self, id: u32) -> bool {
+        if let Some(pieces) = &self.pieces {
+            return pieces.get(id).0 == PieceKind::Special;
+        }
         let token = self.inner.id_to_token(id);
-        token.is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        token.is_some_and(|token| {
+            let added = self.inner.get_added_vocabulary();
+            added.is_special_token(&token)
+        })
     }
 
     /// Size of the vocabulary, added tokens included.

@@ -2,7 +2,7 @@
 
 use super::kernel::{self, PANEL, ROWS};
 use super::math;
-use super::product::{block_of, tile};
+use super::product::block_of;
 
 /// The shape of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,7 @@ pub(super) fn attend_head<const FMA: bool>(
     let padded = positions.next_multiple_of(PANEL);
     scratch.scores.clear();
     scratch.scores.resize(ROWS * padded, 0.0);
+    let mut sums = [[0.0; PANEL]; ROWS];
     for first in (0..positions).step_by(ROWS) {
         let last = (first + ROWS).min(positions) - 1;
         let (low, high) = match shape.reach {
@@ -60,7 +61,7 @@ pub(super) fn attend_head<const FMA: bool>(
         let queries = block_of(&scratch.queries, size, first, positions);
         for (panel, key) in (low / PANEL..(low + width) / PANEL).enumerate() {
             let keys = &scratch.keys[key * size * PANEL..][..size * PANEL];
-            let sums = tile::<FMA>(queries, keys);
+            kernel::tile::<FMA>(queries, keys, &mut sums);
             for (row, sums) in sums.iter().enumerate() {
                 let scores = &mut scratch.scores[row * padded + panel * PANEL..][..PANEL];
                 for (score, sum) in scores.iter_mut().zip(sums) {
@@ -76,25 +77,31 @@ pub(super) fn attend_head<const FMA: bool>(
                     (first + row + reach + 1).min(high) - low,
                 ),
             };
-            let scores = &mut scratch.scores[row * padded..][..high - low];
-            scores[..from].fill(0.0);
-            scores[to..].fill(0.0);
-            math::softmax::<FMA>(&mut scores[from..to]);
+            // Out of reach, and the padding of the last panel: weight 0.
+            let scores = &mut scratch.scores[row * padded..][..width];
+            scores[..from].fill(f32::NEG_INFINITY);
+            scores[to..].fill(f32::NEG_INFINITY);
+            math::softmax::<FMA>(scores);
         }
         let weights = block_of(&scratch.scores, padded, 0, last - first + 1);
         for (panel, values) in scratch.values.chunks_exact(positions * PANEL).enumerate() {
-            let sums = tile::<FMA>(weights, &values[low * PANEL..high * PANEL]);
+            let values = &values[low * PANEL..high * PANEL];
+            kernel::tile::<FMA>(weights, values, &mut sums);
             let column = head * size + panel * PANEL;
             let width = PANEL.min(size - panel * PANEL);
             for (row, sums) in (first..=last).zip(&sums) {
-                output[row * hidden + column..][..width].copy_from_slice(&sums[..width]);
+                let output = &mut output[row * hidden + column..];
+                match output.first_chunk_mut::<PANEL>() {
+                    Some(output) if width == PANEL => *output = *sums,
+                    _ => output[..width].copy_from_slice(&sums[..width]),
+                }
             }
         }
     }
 }
 
 /// Copies a head's keys into panels of [`PANEL`] positions and its values into panels of
-/// [`PANEL`] columns, both as [`tile`] wants them.
+/// [`PANEL`] columns, both as [`kernel::tile`] wants them.
 #[inline(always)]
 fn pack(shape: Shape, head: usize, qkv: &[f32], scratch: &mut Scratch) {
     let size = shape.head_size;
@@ -118,7 +125,14 @@ fn pack(shape: Shape, head: usize, qkv: &[f32], scratch: &mut Scratch) {
         }
         for (panel, values) in part(2).chunks(PANEL).enumerate() {
             let slot = (panel * positions + position) * PANEL;
-            scratch.values[slot..][..values.len()].copy_from_slice(values);
+            let slot = &mut scratch.values[slot..][..PANEL];
+            match (
+                slot.first_chunk_mut::<PANEL>(),
+                values.first_chunk::<PANEL>(),
+            ) {
+                (Some(slot), Some(values)) => *slot = *values,
+                _ => slot[..values.len()].copy_from_slice(values),
+            }
         }
     }
 }

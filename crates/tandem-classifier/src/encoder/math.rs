@@ -17,7 +17,9 @@ pub(super) fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// e^x to within 2e-7 of its value.
 #[inline(always)]
 pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
-    let x = x.clamp(-87.0, 88.0);
+    // Written so that it compiles to one instruction per bound.
+    let x = if x > -87.0 { x } else { -87.0 };
+    let x = if x < 88.0 { x } else { 88.0 };
     let shifted = mul_add::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = mul_add::<FMA>(n, -0.693_359_4, x);
@@ -133,24 +135,14 @@ pub(super) fn layer_norm<const FMA: bool>(norm: &super::Norm, input: &[f32], out
     }
 }
 
-/// Turns a row of scores into probabilities.
+/// Turns a row of scores into probabilities; a score of minus infinity gets almost none.
 #[inline(always)]
 pub(super) fn softmax<const FMA: bool>(row: &mut [f32]) {
     let most = max(row);
-    let mut lanes = [0.0; LANES];
-    let mut chunks = row.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *value = exp::<FMA>(*value - most);
-            *lane += *value;
-        }
-    }
-    let mut total: f32 = lanes.iter().sum();
-    for value in chunks.into_remainder() {
+    for value in row.iter_mut() {
         *value = exp::<FMA>(*value - most);
-        total += *value;
     }
-    let scale = 1.0 / total;
+    let scale = 1.0 / sum(row);
     for value in row {
         *value *= scale;
     }

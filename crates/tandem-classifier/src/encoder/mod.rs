@@ -14,8 +14,6 @@ mod math;
 mod modernbert;
 mod product;
 mod rotary;
-#[cfg(test)]
-mod tests;
 mod weights;
 
 use std::ops::Range;

@@ -116,40 +116,55 @@ impl Epilogue<'_> {
     /// Writes one row of a tile.
     #[inline(always)]
     pub(super) fn write(self, first_column: usize, tile: &[f32; PANEL], output: &mut [f32]) {
-        let width = output.len();
-        let mut values = *tile;
-        if let Some(bias) = self.bias {
-            for (value, bias) in values.iter_mut().zip(&bias[first_column..]) {
-                *value += bias;
+        let bias = self.bias.map(|bias| &bias[first_column..]);
+        // Known lengths keep the usual case free of loops.
+        match output.first_chunk_mut::<PANEL>() {
+            Some(output) => {
+                let bias = bias.and_then(|bias| bias.first_chunk::<PANEL>());
+                self.write_all(tile, bias, output);
+            }
+            None => {
+                let mut padded = [0.0; PANEL];
+                padded[..output.len()].copy_from_slice(output);
+                let mut padded_bias = [0.0; PANEL];
+                for (slot, bias) in padded_bias.iter_mut().zip(bias.into_iter().flatten()) {
+                    *slot = *bias;
+                }
+                self.write_all(tile, Some(&padded_bias), &mut padded);
+                output.copy_from_slice(&padded[..output.len()]);
             }
         }
-        if self.store == Store::Add {
-            for (value, old) in values.iter_mut().zip(&*output) {
-                *value += old;
-            }
-        }
-        match <&mut [f32; PANEL]>::try_from(&mut *output) {
-            Ok(output) => *output = values,
-            Err(_) => output.copy_from_slice(&values[..width]),
+    }
+
+    #[inline(always)]
+    fn write_all(
+        self,
+        tile: &[f32; PANEL],
+        bias: Option<&[f32; PANEL]>,
+        output: &mut [f32; PANEL],
+    ) {
+        for column in 0..PANEL {
+            let value = tile[column] + bias.map_or(0.0, |bias| bias[column]);
+            output[column] = match self.store {
+                Store::Set => value,
+                Store::Add => output[column] + value,
+            };
         }
     }
 }
 
-/// `ROWS` rows of equal length times one panel.
+/// Portable [`kernel::tile`].
 #[inline(always)]
-pub(super) fn tile<const FMA: bool>(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
+pub(super) fn tile(rows: [&[f32]; ROWS], panel: &[f32], sums: &mut [[f32; PANEL]; ROWS]) {
     let (panel, _) = panel.as_chunks::<PANEL>();
-    let rows = rows.map(|row| &row[..panel.len()]);
-    let mut sums = [[0.0; PANEL]; ROWS];
-    for (index, weights) in panel.iter().enumerate() {
-        for (row, sums) in rows.iter().zip(&mut sums) {
-            let value = row[index];
+    for (row, sums) in rows.iter().zip(sums) {
+        *sums = [0.0; PANEL];
+        for (value, weights) in row.iter().zip(panel) {
             for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum = math::mul_add::<FMA>(value, *weight, *sum);
+                *sum += value * weight;
             }
         }
     }
-    sums
 }
 
 /// The rows of a block; past the end the last one repeats, and its result is dropped.
@@ -171,11 +186,12 @@ pub(super) fn product_f32<const FMA: bool>(
 ) {
     let (inputs, outputs) = (weights.inputs, weights.outputs);
     let rows = input.len() / inputs;
+    let mut sums = [[0.0; PANEL]; ROWS];
     for (index, panel) in panels.chunks_exact(inputs * PANEL).enumerate() {
         let column = index * PANEL;
         let columns = column..outputs.min(column + PANEL);
         for first in (0..rows).step_by(ROWS) {
-            let sums = tile::<FMA>(block_of(input, inputs, first, rows), panel);
+            kernel::tile::<FMA>(block_of(input, inputs, first, rows), panel, &mut sums);
             for (row, sums) in (first..rows).zip(&sums) {
                 let out = &mut output[row * outputs..][columns.clone()];
                 epilogue.write(column, sums, out);
@@ -250,6 +266,8 @@ pub(super) fn product_i16(
     for (index, panel) in values.chunks_exact(pairs * PANEL * 2).enumerate() {
         let column = index * PANEL;
         let columns = column..outputs.min(column + PANEL);
+        let mut column_scales = [0.0; PANEL];
+        column_scales[..columns.len()].copy_from_slice(&scales[columns.clone()]);
         let rows = input.values.chunks_exact(pairs * 2).zip(&input.scales);
         for (row, (values, row_scale)) in rows.enumerate() {
             let mut sums = [0_i32; PANEL];
@@ -260,7 +278,7 @@ pub(super) fn product_i16(
                     *sum += a * i32::from(weight[0]) + b * i32::from(weight[1]);
                 }
             }
-            let tile = scaled(&sums, *row_scale, &scales[columns.clone()]);
+            let tile = scaled(&sums, *row_scale, &column_scales);
             epilogue.write(column, &tile, &mut output[row * outputs..][columns.clone()]);
         }
     }
@@ -268,7 +286,7 @@ pub(super) fn product_i16(
 
 /// Integer sums as numbers.
 #[inline(always)]
-pub(super) fn scaled(sums: &[i32; PANEL], row: f32, columns: &[f32]) -> [f32; PANEL] {
+pub(super) fn scaled(sums: &[i32; PANEL], row: f32, columns: &[f32; PANEL]) -> [f32; PANEL] {
     let mut tile = [0.0; PANEL];
     for ((value, sum), column) in tile.iter_mut().zip(sums).zip(columns) {
         #[expect(

@@ -57,7 +57,7 @@ fn run(model: &Model, text: &str) -> (Vec<Token>, usize, Analysis, Vec<ModelSpan
     while !progress.is_done() {
         if progress.prepare(model, text).unwrap() {
             let window = progress.window(model, text).unwrap();
-            let answer = model.answer(&[window], &mut workspace).unwrap().remove(0);
+            let answer = model.answer(&[window], &mut workspace).remove(0).unwrap();
             progress.absorb(model, text, answer);
             windows += 1;
         }
@@ -237,9 +237,9 @@ fn a_batch_gives_each_text_what_it_gets_alone() {
         .zip(texts)
         .map(|(progress, text)| progress.window(&model, text).unwrap())
         .collect();
-    let together = model.answer(&windows, &mut Workspace::default()).unwrap();
+    let together = model.answer(&windows, &mut Workspace::default());
     for (window, answer) in windows.into_iter().zip(together) {
-        let alone = model.answer(&[window], &mut Workspace::default()).unwrap();
+        let alone = model.answer(&[window], &mut Workspace::default());
         assert_eq!(format!("{:?}", alone[0]), format!("{answer:?}"));
     }
 }

@@ -24,9 +24,9 @@ impl Patterns {
                 r"(?x)
                 [0-9]{1,6}\ (?:(?:N|S|E|W|North|South|East|West)\.?\ )?(?:[A-Z0-9][\p{L}0-9'.-]*\ ){1,3}
                 (?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|
-                   Terrace|Circle|Cir|Highway|Hwy|Parkway|Pkwy|Square|Trail|Plaza)\b\.?
-                (?:,?\ (?:Apt|Apartment|Suite|Ste|Unit|Floor|\#)\.?\ ?[0-9A-Za-z-]{1,6})?
-                (?:,\ (?:[A-Z][\p{L}.'-]*\ ?){1,3},\ [A-Z]{2}\ [0-9]{5}(?:-[0-9]{4})?)?
+                   Terrace|Circle|Cir|Highway|Hwy|Parkway|Pkwy|Square|Trail|Plaza)\b
+                (?:\.?,?\ (?:Apt|Apartment|Suite|Ste|Unit|Floor|\#)\.?\ ?[0-9A-Za-z-]{1,6})?
+                (?:(?:,\ |\n)(?:[A-Z][\p{L}.'-]*\ ?){1,3},\ [A-Z]{2}\ [0-9]{5}(?:-[0-9]{4})?)?
                 ",
             ),
         }
@@ -42,7 +42,6 @@ impl Patterns {
                 Some(Topic::Zip) => 0.95,
                 Some(_) => continue,
                 None if found.len() == 10 => 0.75,
-                None if follows_state(&scan.text[..start]) => 0.75,
                 None => continue,
             };
             findings.push(zip(start, end, score));
@@ -82,39 +81,5 @@ fn zip(start: usize, end: usize, score: f32) -> Finding {
         start,
         end,
         score,
-    }
-}
-
-/// Whether the text ends with the abbreviation of a US state and a space, as in "Austin, TX ".
-fn follows_state(before: &str) -> bool {
-    let Some(head) = before.strip_suffix(' ') else {
-        return false;
-    };
-    let Some(cut) = head.len().checked_sub(2) else {
-        return false;
-    };
-    let (Some(place), Some(state)) = (head.get(..cut), head.get(cut..)) else {
-        return false;
-    };
-    (place.ends_with(", ") || place.ends_with(' ')) && STATES.binary_search(&state).is_ok()
-}
-
-const STATES: &[&str] = &[
-    "AK", "AL", "AR", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "GA", "HI", "IA", "ID", "IL", "IN",
-    "KS", "KY", "LA", "MA", "MD", "ME", "MI", "MN", "MO", "MS", "MT", "NC", "ND", "NE", "NH", "NJ",
-    "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR", "RI", "SC", "SD", "TN", "TX", "UT", "VA", "VT",
-    "WA", "WI", "WV", "WY",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_are_sorted() {
-        assert!(STATES.is_sorted());
-        assert!(follows_state("Austin, TX "));
-        assert!(!follows_state("Austin, tx "));
-        assert!(!follows_state("é "));
     }
 }

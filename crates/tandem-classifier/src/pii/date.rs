@@ -23,7 +23,7 @@ impl Patterns {
                 r"[0-9]{1,4}(?:-[0-9]{1,2}-|/[0-9]{1,2}/|\.[0-9]{1,2}\.)[0-9]{1,4}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?)?",
             ),
             written: compile(&format!(
-                r"(?i:{MONTH}\.? {DAY},? {YEAR}|{DAY} (?:of )?{MONTH}\.?,? {YEAR})"
+                r"(?i:{MONTH}\.? {DAY},? {YEAR}|{DAY} (?:of )?{MONTH}\.?,? {YEAR})(?:,? at [0-9]{{1,2}}:[0-9]{{2}})?"
             )),
             age: compile(
                 r"(?i:(?:i am|i'm|i’m|he is|she is|he's|she's|aged?:?|turns|turned) (?:only |now |about )?)([0-9]{1,3})(?i:(?: |-)(?:years?|yrs?)(?: |-)olds?| y/?o\b|[,.;)\n]|$| and )",

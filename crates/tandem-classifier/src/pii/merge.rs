@@ -165,7 +165,7 @@ fn vetoed(kind: &str, text: &str) -> bool {
         !text.contains('@')
     } else if is(Kind::IpAddress) {
         let host = text.trim_matches(['[', ']']).split(['/', '%']).next();
-        !host.is_some_and(|host| host.parse::<std::net::IpAddr>().is_ok())
+        host.is_none_or(|host| host.parse::<std::net::IpAddr>().is_err())
     } else if is(Kind::DomainName) {
         !text.contains('.') || text.contains('@')
     } else if is(Kind::PhoneNumber) {

@@ -111,6 +111,9 @@ impl Patterns {
                 }
                 candidate = shorter;
             }
+            if scan.text[..found.start()].ends_with("//") {
+                candidate = without_port(candidate);
+            }
             let Ok(address) = candidate.parse::<Ipv6Addr>() else {
                 continue;
             };
@@ -182,6 +185,20 @@ impl Patterns {
                 score: if announced { 0.95 } else { 0.85 },
             });
         }
+    }
+}
+
+/// In `http://2001:db8::1:8080` the last group is a port, although brackets are missing.
+fn without_port(candidate: &str) -> &str {
+    match candidate.rsplit_once(':') {
+        Some((address, port))
+            if matches!(port.len(), 2..=5)
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && address.parse::<Ipv6Addr>().is_ok() =>
+        {
+            address
+        }
+        _ => candidate,
     }
 }
 

@@ -69,10 +69,14 @@ impl Patterns {
         }
         for found in self.announced.find_iter(scan.text) {
             let (start, end) = trim(scan.text, found.start(), found.end());
-            if scan.context.is(Topic::Phone, start, 20)
-                && scan.stands_alone(start, end)
-                && plausible(&scan.text[start..end])
-            {
+            let reach = if is_subscriber(&scan.text[start..end]) {
+                120
+            } else {
+                20
+            };
+            let announced = scan.context.is(Topic::Phone, start, reach)
+                || reach > 20 && calls_it_number(scan, start, end);
+            if announced && scan.stands_alone(start, end) && plausible(&scan.text[start..end]) {
                 add(start, end, 0.8);
             }
         }
@@ -84,6 +88,20 @@ pub(super) fn plausible(text: &str) -> bool {
     let digits = subscriber_digits(text);
     let is_isbn = digits.len() == 13 && digits.starts_with(&[9, 7]) && !text.starts_with('+');
     (7..=15).contains(&digits.len()) && !is_isbn && !date::is_date(text)
+}
+
+/// Whether the text is ten digits that can be a North American number.
+fn is_subscriber(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'2'..=b'9', _, _, b'2'..=b'9', rest @ ..]
+        if rest.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether a candidate without any keyword before it is called a number soon after.
+fn calls_it_number(scan: &Scan<'_>, start: usize, end: usize) -> bool {
+    let after = &scan.text[end..scan
+        .text
+        .ceil_char_boundary(end.saturating_add(24).min(scan.text.len()))];
+    scan.context.before(start, 40).is_none() && after.contains(" number")
 }
 
 /// The digits before an extension.

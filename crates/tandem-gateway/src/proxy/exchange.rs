@@ -22,10 +22,10 @@ use tracing::{debug, error, warn};
 
 use super::Gateway;
 use super::error::{ProxyError, full, json as json_response};
-use super::forward::Exchange;
 use crate::headers::{request_id, set};
 use crate::metrics::model_label;
 use crate::route::{Miss, Target, resolve};
+use crate::watch::Watch;
 
 /// Body of every response.
 pub(super) type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
@@ -95,12 +95,8 @@ impl Gateway {
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(forward) => {
                 let model = model_label(router, &forward.model);
-                let exchange = Exchange {
-                    model: model.clone(),
-                    request_id: id.to_owned(),
-                    in_flight,
-                };
-                let answer = self.upstream.send(parts, forward, exchange).await;
+                let watch = Watch::new(in_flight, model.clone(), id);
+                let answer = self.upstream.send(parts, forward, watch).await;
                 answer.map_err(|error| Failed {
                     error,
                     model: Some(model),

@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,14 +15,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tandem_semantic_router::Forward;
-use tracing::info;
 
 use super::error::ProxyError;
 use super::exchange::ResponseBody;
 use super::{GatewayError, GatewayOptions};
 use crate::headers::{prepare_request, prepare_response};
-use crate::metrics::InFlight;
-use crate::usage::UsageReader;
+use crate::watch::Watch;
 
 /// How long an unused connection to the upstream is kept.
 const IDLE: Duration = Duration::from_secs(90);
@@ -35,14 +33,6 @@ pub(super) struct Upstream {
     base: Uri,
     prefix: String,
     response_timeout: Duration,
-}
-
-/// Who and what an exchange is counted for.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) model: String,
-    pub(super) request_id: String,
-    pub(super) in_flight: InFlight,
 }
 
 impl Upstream {
@@ -71,11 +61,10 @@ impl Upstream {
         &self,
         parts: Parts,
         forward: Forward,
-        exchange: Exchange,
+        mut watch: Watch,
     ) -> Result<Response<ResponseBody>, ProxyError> {
-        let started = Instant::now();
         let mut headers = parts.headers;
-        prepare_request(&mut headers, &forward.request_headers, &exchange.request_id);
+        prepare_request(&mut headers, &forward.request_headers, watch.request_id());
         let mut request = Request::new(Full::new(forward.body));
         *request.method_mut() = parts.method;
         *request.uri_mut() = self.uri(&parts.uri);
@@ -85,26 +74,14 @@ impl Upstream {
         let answer = answer.map_err(|_| ProxyError::Silent(self.response_timeout))?;
         let mut answer = answer.map_err(ProxyError::Unreachable)?;
         let status = answer.status();
-        count_status(&exchange, status);
+        watch.begin(status, forward.stream);
         *answer.version_mut() = Version::HTTP_11;
         prepare_response(
             answer.headers_mut(),
             &forward.response_headers,
             status.is_success(),
         );
-        Ok(answer.map(|body| {
-            let usage = status
-                .is_success()
-                .then(|| UsageReader::new(forward.stream));
-            Metered {
-                body,
-                exchange,
-                started,
-                first: false,
-                usage,
-            }
-            .boxed_unsync()
-        }))
+        Ok(answer.map(|body| Metered { body, watch }.boxed_unsync()))
     }
 
     fn uri(&self, requested: &Uri) -> Uri {
@@ -116,63 +93,10 @@ impl Upstream {
     }
 }
 
-fn count_status(exchange: &Exchange, status: StatusCode) {
-    let reason = match status.as_u16() {
-        400..=499 => "upstream_4xx",
-        500.. => "upstream_5xx",
-        _ => return,
-    };
-    let metrics = exchange.in_flight.metrics();
-    metrics.failed(exchange.model.clone(), reason);
-}
-
 /// An answer that is watched while it passes; every piece goes on as it came.
 struct Metered {
     body: Incoming,
-    exchange: Exchange,
-    started: Instant,
-    first: bool,
-    /// `None` for errors, and once the answer was counted.
-    usage: Option<UsageReader>,
-}
-
-impl Metered {
-    fn saw(&mut self, piece: &[u8]) {
-        if !self.first {
-            self.first = true;
-            let after = self.started.elapsed();
-            let metrics = self.exchange.in_flight.metrics();
-            metrics.first_byte(&self.exchange.model, after);
-        }
-        if let Some(usage) = &mut self.usage {
-            usage.read(piece);
-        }
-    }
-
-    fn complete(&mut self) {
-        let Some(usage) = self.usage.take().map(UsageReader::finish) else {
-            return;
-        };
-        let Exchange {
-            model,
-            request_id,
-            in_flight,
-        } = &self.exchange;
-        let after = self.started.elapsed();
-        in_flight.metrics().completed(model, after, usage);
-        if let Some(usage) = usage {
-            info!(
-                event = "llm_usage",
-                request_id,
-                model,
-                prompt_tokens = usage.prompt_tokens,
-                completion_tokens = usage.completion_tokens,
-                total_tokens = usage.total_tokens,
-                completion_latency_ms = after.as_secs_f64() * 1e3,
-                "llm_usage"
-            );
-        }
-    }
+    watch: Watch,
 }
 
 impl Body for Metered {
@@ -187,14 +111,14 @@ impl Body for Metered {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(piece) = frame.data_ref() {
-                    self.saw(piece);
+                    self.watch.piece(piece);
                 }
             }
-            Some(Err(_)) => self.usage = None,
-            None => self.complete(),
+            Some(Err(_)) => self.watch.broken(),
+            None => self.watch.complete(),
         }
         if self.body.is_end_stream() {
-            self.complete();
+            self.watch.complete();
         }
         Poll::Ready(frame)
     }

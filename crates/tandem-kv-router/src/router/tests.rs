@@ -1,8 +1,12 @@
+use std::time::Duration;
+
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tandem_protocol::kv::{KvEvent, KvEventData, StoredBlock, StoredBlocks};
+use tandem_protocol::engine::RouterConfigOverride;
+use tandem_protocol::kv::{HashScope, KvEvent, KvEventData, StoredBlock, StoredBlocks};
 
 use super::*;
+use crate::{ApproximateConfig, CostModel};
 
 const BLOCK_SIZE: usize = 16;
 
@@ -157,6 +161,25 @@ fn a_request_can_override_weight_and_temperature() {
     };
     let first = pick().candidate;
     assert!((0..50).any(|_| pick().candidate != first));
+}
+
+#[test]
+fn the_other_cost_weighs_uncached_work_more_than_blocks_in_use() {
+    let config = RouterConfig {
+        cost: CostModel::TimeToFirstToken,
+        ..RouterConfig::new(BLOCK_SIZE)
+    };
+    let router = KvRouter::new(config);
+    let prompt = prompt(101);
+    router.apply(&stored(1, &prompt)).unwrap();
+    let selection = router
+        .select(&request("a", &prompt), &candidates(2), &mut rng())
+        .unwrap();
+    assert_eq!(selection.chosen.candidate.worker, Worker::new(1));
+    assert_eq!(
+        selection.scores[1].formula(),
+        "Formula for worker_id=2 dp_rank=0 with 0 cached blocks: 25.850 = 1.0 * (prefill_blocks + 3.0 * uncached_blocks) + 0.1 * decode_blocks = 1.0 * (6.312 + 3.0 * 6.312) + 0.1 * 6.000"
+    );
 }
 
 #[test]

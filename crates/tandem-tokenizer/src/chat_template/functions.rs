@@ -43,6 +43,10 @@ fn raise_exception(message: String) -> Result<Value, Error> {
 }
 
 /// `json.dumps` with its arguments; `sort_keys` is accepted for maps of any depth.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine passes arguments by value"
+)]
 fn tojson(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let indent = match positional.first() {
         Some(indent) => Some(indent.clone()),

@@ -21,7 +21,7 @@ const OPTIONAL: [&str; 5] = [
 ];
 
 /// How long the hub may take to describe a model.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Directory of the model in the cache, whether complete or not.
 pub(super) fn cached(id: &ModelId, options: &HubOptions) -> Option<PathBuf> {
@@ -125,7 +125,6 @@ impl Download<'_> {
         let model = self.id.text.clone();
         let endpoint = self.options.endpoint.clone();
         match status {
-            // The hub answers 401 for models that do not exist, too, unless a token is sent.
             Some(401 | 403) => HubError::Unauthorized { model, endpoint },
             Some(404) => HubError::NotFound { model, endpoint },
             _ => self.unreachable(causes(error)),

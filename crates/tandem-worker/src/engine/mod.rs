@@ -17,7 +17,7 @@ pub use load::{EngineCounters, EngineInfo, EngineLoad};
 /// [`FinishReason::Error`](tandem_protocol::engine::FinishReason::Error). Dropping a stream aborts
 /// its request within one step.
 pub trait Engine: Send + Sync {
-    /// Whether the request can be taken at all, for callers that want the reason as a type.
+    /// Whether the request would be taken now, for callers that want the reason as a type.
     /// [`submit`](Self::submit) checks again.
     fn check(&self, _request: &EngineRequest) -> Result<(), EngineError> {
         Ok(())

@@ -99,6 +99,7 @@ async fn a_full_queue_refuses_and_a_dropped_stream_frees_its_place() {
     let dropped = engine.submit(request(&prompt(20, 3), 5));
     let (_, reason) = collect(engine.submit(request(&prompt(20, 4), 5))).await;
     let full = EngineError::QueueFull { waiting: 2 };
+    assert_eq!(engine.check(&request(&[1], 1)), Err(full.clone()));
     assert_eq!(reason, FinishReason::Error(full.to_string()));
     drop(dropped);
     drop(stuck);

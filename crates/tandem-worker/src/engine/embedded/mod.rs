@@ -201,13 +201,18 @@ impl EmbeddedEngine {
         Sequence::new(id, request, &self.limits, &self.sampling)
     }
 
-    fn enqueue(&self, sequence: Sequence) -> Result<(), EngineError> {
+    fn check_queue(&self) -> Result<(), EngineError> {
         let status = &self.status;
         let waiting = status.sent.load(Ordering::Relaxed) + status.waiting.load(Ordering::Relaxed);
         if waiting >= self.limits.queue {
             return Err(EngineError::QueueFull { waiting });
         }
-        status.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn enqueue(&self, sequence: Sequence) -> Result<(), EngineError> {
+        self.check_queue()?;
+        self.status.sent.fetch_add(1, Ordering::Relaxed);
         self.commands
             .send(Command::Submit(Box::new(sequence)))
             .map_err(|_| EngineError::Stopped)
@@ -256,7 +261,8 @@ type Outputs = BoxStream<'static, EngineOutput>;
 
 impl Engine for EmbeddedEngine {
     fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
-        sequence::check(request, &self.limits)
+        sequence::check(request, &self.limits)?;
+        self.check_queue()
     }
 
     fn submit(&self, mut request: EngineRequest) -> Outputs {
