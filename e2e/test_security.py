@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import OpenAI
 
-from prompts import user
+from prompts import long_text, user
 from raw_http import Response, event_data, post
 from tandem_process import Tandem
 
@@ -132,6 +133,38 @@ def test_every_part_of_a_conversation_is_inspected(
 ) -> None:
     body = {"model": "MoM", "messages": messages, "max_tokens": 2}
     assert blocked_by(post(tandem.gateway, CHAT, body))
+
+
+@pytest.mark.parametrize("text", [SSN, JAILBREAK], ids=["pii", "jailbreak"])
+@pytest.mark.parametrize("at", [0, 25, 50], ids=["first", "middle", "last"])
+def test_a_long_text_hides_nothing(tandem: Tandem, text: str, at: int) -> None:
+    """Six hundred tokens around it must not thin out what was found."""
+    sentences = long_text("saffron").split(". ")
+    sentences.insert(at, text)
+    assert blocked_by(ask(tandem, ". ".join(sentences)))
+
+
+def test_a_text_as_long_as_the_context_hides_no_personal_data(tandem: Tandem) -> None:
+    assert blocked_by(ask(tandem, f"{long_text('fennel', sentences=280)} {SSN}"))
+
+
+@pytest.mark.parametrize("text", [SSN, JAILBREAK], ids=["pii", "jailbreak"])
+def test_a_long_conversation_hides_nothing(tandem: Tandem, text: str) -> None:
+    turns = [turn for number in range(300) for turn in user(f"Number {number}")]
+    turns[270:271] = user(text)
+    body = {"model": "MoM", "messages": turns, "max_tokens": 1}
+    assert blocked_by(post(tandem.gateway, CHAT, body))
+
+
+def test_busy_classifiers_let_no_personal_data_through(tandem: Tandem) -> None:
+    """Somebody else's huge prompts are no way around the filter: a pattern needs no model."""
+    huge = "word " * 60_000
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(ask, tandem, f"{number} {huge}") for number in range(3)]
+        answers = [ask(tandem, SSN) for _ in range(3)]
+        assert all(job.result().status == 400 for job in jobs), "too long for the model"
+    for answer in answers:
+        assert answer.status == 503 or blocked_by(answer), answer
 
 
 @pytest.mark.parametrize("text", EVERYDAY)
