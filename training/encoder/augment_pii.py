@@ -5,6 +5,7 @@ import re
 
 import pii_values as v
 from labels import PII_TYPES
+from pii_free import LABEL, Free
 from pii_templates import NEGATIVE, POSITIVE
 
 PREFIXES = ["", "", "", "", "", "Hi, ", "Hello! ", "hey ", "Question: ", "Please help: ", "FYI ", "Summarize: ", "> ", "- ", "[chat] ", "Translate into French: ",
@@ -16,9 +17,6 @@ LANGS = ["French", "Spanish", "German", "Italian", "Japanese", "Chinese", "Portu
 JOBS = ["nurse", "engineer", "CFO", "CEO", "teacher", "chef", "sales manager", "developer", "plumber", "accountant", "director", "analyst",
         "carpenter", "pilot", "journalist", "lawyer", "spokeswoman", "coach", "farmer", "designer", "vice president", "mechanic"]
 SLOT = re.compile(r"\{([A-Za-z]+)\}")
-LABEL = {"FIRST": "PERSON", "LAST": "PERSON", "ORG": "ORGANIZATION", "ADDR": "STREET_ADDRESS", "DATE": "DATE_TIME", "ZIP": "ZIP_CODE",
-         "DL": "US_DRIVER_LICENSE", "SSN": "US_SSN", "CARD": "CREDIT_CARD", "IBAN": "IBAN_CODE", "EMAIL": "EMAIL_ADDRESS",
-         "PHONE": "PHONE_NUMBER", "IP": "IP_ADDRESS", "DOMAIN": "DOMAIN_NAME"}
 LATIN = ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs", "sk", "sl", "hr", "hu", "ro", "tr", "az", "et", "lt", "lv",
          "is", "ga", "id", "sw", "tw", "ig", "ha", "yo", "zu", "vi", "uz")
 
@@ -28,6 +26,9 @@ class PiiGenerator:
 
     def __init__(self, lexicon, seed):
         self.rng = random.Random(seed)
+        lexicon = dict(lexicon)
+        self.examples = [e for e in lexicon.pop("examples", {}).values()]
+        self.english_examples = self.examples[:6]
         self.people = [(loc, e["first"], e["last"]) for loc, e in lexicon.items()
                        if e.get("first") and e.get("last") and len(e["last"]) > 5]
         self.english = [p for p in self.people if p[0].startswith("en")]
@@ -80,8 +81,17 @@ class PiiGenerator:
         r = rng.random()
         return name.lower() if r < 0.05 else name.upper() if r < 0.08 else name
 
+    def example(self, key):
+        """A value as Faker writes it, or None; a third English."""
+        if not self.examples:
+            return None
+        values = self.rng.choice(self.english_examples if self.rng.random() < 0.4 else self.examples)[key]
+        return self.rng.choice(values) if values else None
+
     def gpe(self):
         rng, r = self.rng, self.rng.random()
+        if rng.random() < 0.2 and (place := self.example("place")):
+            return place
         if r < 0.30:
             return rng.choice(v.COUNTRIES)
         if r < 0.36 and self.countries:
@@ -105,6 +115,8 @@ class PiiGenerator:
     def org(self):
         rng, r = self.rng, self.rng.random()
         last = lambda: self.last()
+        if rng.random() < 0.4 and (company := self.example("company")):
+            return company
         if r < 0.34:
             return rng.choice(v.ORGS)
         if r < 0.56:
@@ -127,6 +139,9 @@ class PiiGenerator:
 
     def address(self):
         rng, r = self.rng, self.rng.random()
+        if rng.random() < 0.55 and (address := self.example("address")):
+            address = address.strip()
+            return address.replace("\n", ", ") if rng.random() < 0.5 else address
         n = str(rng.randint(1, 9999)) if rng.random() < 0.85 else f"{rng.randint(1, 300)}{rng.choice('ABCab')}"
         if r < 0.72:
             base = rng.choice(v.STREET_NAMES) if rng.random() < 0.5 else (
@@ -223,7 +238,8 @@ class PiiGenerator:
         return {"text": text, "spans": spans, "scope": "ALL"}
 
 
-def generate(lexicon, seed, count):
-    """`count` rows."""
+def generate(lexicon, seed, count, snippets=()):
+    """`count` rows; two thirds template-free when there are snippets for the context."""
     g = PiiGenerator(lexicon, seed)
-    return [g.sample() for _ in range(count)]
+    free = Free(g, snippets) if snippets else None
+    return [free.sample() if free and g.rng.random() < 0.66 else g.sample() for _ in range(count)]

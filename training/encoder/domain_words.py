@@ -157,7 +157,7 @@ what type of bond is in [NaCl|H2O|diamond|CO2|N2]?
 is a pH of # acidic or basic?
 what color is the flame of [copper|sodium|potassium|lithium]?
 how do I [calculate percent yield|find the limiting reagent|dilute an acid safely|draw a Lewis structure|name alkanes]?""",
-    "computer science": """write a [python|javascript|java|c++|rust|go|bash|sql|typescript|c#|php|ruby] [function|script|program|one-liner] [to reverse a string|that sorts a list|to read a csv file|to check for palindromes|that finds duplicates|to download a file|that computes fibonacci numbers|to parse json|to connect to a database|to rename files|that sends an email|to scrape a page]
+    "computer science": r"""write a [python|javascript|java|c++|rust|go|bash|sql|typescript|c#|php|ruby] [function|script|program|one-liner] [to reverse a string|that sorts a list|to read a csv file|to check for palindromes|that finds duplicates|to download a file|that computes fibonacci numbers|to parse json|to connect to a database|to rename files|that sends an email|to scrape a page]
 how do I [reverse a list|sort a dictionary by value|read a file line by line|make an http request|convert a string to int|merge two dicts|split a string|loop over an array|handle exceptions|remove duplicates|format a date] in [python|javascript|java|c++|rust|go|kotlin|php|swift]?
 why does my [code|loop|query|docker container|react component|script|server|test|build] [not work|crash|return null|run so slowly|throw an error|never end|leak memory|give undefined]?
 fix this code: [for i in range(10) print(i)|def f(x) return x|if (x = 5) { }|print "hello"|while True: pass|let x: int = "a"]

@@ -29,6 +29,11 @@ class Predictor:
     def __init__(self, net, table, tok, device):
         self.net, self.table, self.tok, self.device = net, table, tok, device
 
+    def shift_other(self, shift):
+        """Add to the table's bias of the `other` column."""
+        with torch.no_grad():
+            self.table.bias[DOMAIN_ID["other"]] += shift
+
     @torch.no_grad()
     def run(self, texts, want, tokens_per_batch=32768, limit=2048):
         """{name: array} for the wanted of domain, jailbreak (logits without table), embedding, pii (list), table."""

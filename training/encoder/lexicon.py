@@ -12,6 +12,10 @@ import sys
 LIMIT = 700  # names per locale and kind, evenly thinned
 
 
+EXAMPLE_LOCALES = ["en_US", "en_US", "en_GB", "en_AU", "en_CA", "en_IN", "de_DE", "fr_FR", "es_ES", "es_MX", "it_IT", "pt_BR", "pt_PT", "nl_NL", "sv_SE",
+                   "no_NO", "da_DK", "fi_FI", "pl_PL", "cs_CZ", "hu_HU", "ro_RO", "tr_TR", "hr_HR", "id_ID", "de_AT", "fr_CH", "nl_BE"]
+
+
 def _strings(value):
     """The strings of a provider table, whatever container it uses."""
     if isinstance(value, (tuple, list, set, frozenset, dict)):
@@ -58,10 +62,29 @@ def build():
     return out
 
 
+def examples(count=700):
+    """{locale: {address, company, place}} as Faker writes them, seeded."""
+    from faker import Faker
+    out = {}
+    for i, locale in enumerate(EXAMPLE_LOCALES):
+        fake = Faker(locale)
+        fake.seed_instance(100 + i)
+        entry = out.setdefault(locale, {})
+        for key, kinds in (("address", ("address", "street_address", "street_address")), ("company", ("company",)), ("place", ("city",))):
+            values = set()
+            for k in range(count):
+                try:
+                    values.add(getattr(fake, kinds[k % len(kinds)])())
+                except Exception:  # a locale without this provider
+                    break
+            entry[key] = sorted(values | set(entry.get(key, [])))
+    return out
+
+
 def write(path):
     """Write the lexicon, compressed and reproducible."""
     with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as f:
-        f.write(json.dumps(build(), ensure_ascii=False, sort_keys=True).encode())
+        f.write(json.dumps(build() | {"examples": examples()}, ensure_ascii=False, sort_keys=True).encode())
 
 
 def load(path):

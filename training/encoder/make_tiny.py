@@ -8,7 +8,7 @@ import torch
 import ngram
 from data import tokenizer_texts
 from export import write_config, write_tensors
-from infer import TRIM, write_golden
+from infer import write_golden
 from labels import DOMAINS, PII_LABELS, PII_TYPES
 from model import Encoder, base_config
 from tokenizer import train_tokenizer
@@ -31,7 +31,7 @@ def main(data_dir, out):
         embedding={"dim": 24, "cache_threshold": 0.8},
         domain={"labels": DOMAINS},
         jailbreak={"labels": ["benign", "jailbreak"], "threshold": 0.5},
-        pii={"labels": PII_LABELS, "bias": 0.5, "thresholds": {t: 0.05 for t in PII_TYPES}, "trim": TRIM},
+        pii={"labels": PII_LABELS, "bias": 0.5, "thresholds": {t: 0.05 for t in PII_TYPES}, "trim": " \t\r\n,.;:!?\"'()[]{}<>"},
         ngram={"buckets": BUCKETS, "columns": ngram.COLUMNS, "max_bytes": ngram.MAX_BYTES})
     net = Encoder(c)
     with torch.no_grad():

@@ -189,6 +189,13 @@ def date(rng):
     clock = rng.choice([f"{rng.randint(1, 12)}pm", f"{rng.randint(1, 12)} am", f"{rng.randint(0, 23)}:{rng.randint(0, 59):02d}",
                         f"{rng.randint(1, 12)}:{rng.choice(['00', '15', '30', '45'])} PM", "noon", "midnight"])
     suffix = {1: "st", 2: "nd", 3: "rd", 21: "st", 22: "nd", 23: "rd"}.get(d, "th")
+    if rng.random() < 0.16:
+        h, mi, s = rng.randint(0, 23), rng.randint(0, 59), rng.randint(0, 59)
+        return rng.choice([f"{h:02d}:{mi:02d}", f"{h}:{mi:02d}", f"{h % 12 + 1}:{mi:02d} {rng.choice(['am', 'pm', 'AM', 'PM', 'a.m.', 'p.m.'])}", f"{h % 12 + 1}{rng.choice(['am', 'pm', ' AM', ' pm'])}",
+                           f"{h:02d}:{mi:02d}:{s:02d}", f"{h:02d}:{mi:02d} on {d} {mon}", f"{h:02d}:{mi:02d} UTC"])
+    if rng.random() < 0.12:
+        return rng.choice([f"{m:02d}-{d:02d}-{y % 100:02d}", f"{d:02d}.{m:02d}.{y % 100:02d}", f"{y % 100:02d}/{m:02d}/{d:02d}", f"{d:02d}/{m:02d}", f"{y}-{m:02d}-{d:02d}T{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d}Z",
+                           f"{d} {mon} {y} at {rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}", f"{mon[:3]} {d} {y}", f"{mon[:3]} {d} {rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d}", f"{y}-{m:02d}-{d:02d} {rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}:{rng.randint(0, 59):02d},{rng.randint(0, 999):03d}"])
     return rng.choice([
         f"{y}-{m:02d}-{d:02d}", f"{d:02d}/{m:02d}/{y}", f"{m:02d}/{d:02d}/{y}", f"{m}/{d}/{y % 100:02d}", f"{d}.{m}.{y}", f"{d:02d}.{m:02d}.{y}",
         f"{y}/{m:02d}/{d:02d}", f"{d} {mon} {y}", f"{mon} {d}, {y}", f"{mon} {d}{suffix}, {y}", f"{mon} {d}", f"{d} {mon}", f"{mon[:3]} {d}, {y}",

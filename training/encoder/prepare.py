@@ -55,6 +55,43 @@ def sentences(text, rng):
     return out
 
 
+def plain_snippets(documents, rng, count):
+    """Lower-case word windows without names or numbers."""
+    out = []
+    for d in documents:
+        out += re.findall(r"(?<![A-Za-z'-])(?:[a-z']+,? ){3,14}[a-z]+(?![A-Za-z'-])", d[:6000])[:40]
+    return rng.sample(out, min(len(out), count))
+
+
+FRAMES = ["what is {}", "what is a {}?", "what are {}", "how does {} work", "why is {} so {}", "my {} is {}", "how do i {} a {}", "how do I {}?", "explain {}", "{} vs {}", "{}", "is {} {}?", "why do {} {}", "can i {} my {}",
+          "tell me about {}", "the {} {} {}", "{} and {}", "do {} {}?", "what does {} mean", "how much {} for a {}", "which {} has {}", "{} {} help", "should I {} the {}", "does {} cause {}", "who is {}", "best {} for {}", "difference between {} and {}",
+          "i want to {} {}", "what happens when {} {}", "how long does {} take", "is it ok to {} {}", "where can I find {}", "give me an example of {}", "a {} {} problem", "why did {} {}"]
+
+
+def lexical(vocab, documents, questions, rng, count):
+    """Short questions around single words and phrases, for the teacher to label: the student learns what words mean."""
+    words = [w for w in sorted(vocab) if len(w) > 2 and w.isascii() and w.isalpha()]
+    phrases = []
+    for d in documents:
+        phrases += re.findall(r"(?<![A-Za-z])[a-z]{4,} [a-z]{4,}(?![A-Za-z])", d[:8000])[:25]
+    out = []
+    for _ in range(count):
+        fill = lambda m: rng.choice(words) if rng.random() < 0.55 else rng.choice(phrases) if rng.random() < 0.6 else " ".join(rng.choice(questions).split()[-rng.randint(1, 4):]).strip("?.! ")[:60]
+        text = re.sub(r"\{\}", fill, rng.choice(FRAMES))
+        out.append(text + rng.choice(["", "", "?"]) if rng.random() < 0.7 else text.capitalize() + "?")
+    return out
+
+
+def hold_out_templates(rows, seed, share=8):
+    """(train, calibration) split of PII rows: whole templates are held out, and a part of the rows without one."""
+    rng = random.Random(seed)
+    names = sorted({t for r in rows for t in r["template"].split("+") if t})
+    held = set(rng.sample(names, len(names) // share))
+    cal = [bool(held & set(r["template"].split("+"))) if r["template"] else rng.random() < 0.05 for r in rows]
+    rest, kept = [r for r, c in zip(rows, cal) if not c], [r for r, c in zip(rows, cal) if c]
+    return rest, rng.sample(kept, min(len(kept), 2000))
+
+
 def hold_out(rows, share, seed):
     """(train, calibration) split of training rows; the calibration part is never trained on."""
     rng = random.Random(seed)
@@ -87,11 +124,11 @@ def job_jailbreak(seed, counts):
 
 
 def job_pii(seed, count, rows):
-    """Generated PII texts plus given rows (text, spans, scope)."""
-    all_rows = [(r["text"], r["spans"], 0) for r in augment_pii.generate(SHARED["lexicon"], seed, count)] + rows
+    """Generated PII texts plus given rows (text, spans, scope, origin)."""
+    all_rows = [(r["text"], r["spans"], 0, 0) for r in augment_pii.generate(SHARED["lexicon"], seed, count, SHARED["plain"])] + rows
     enc = encode(SHARED["tok"], [r[0] for r in all_rows])
     tags = [tag_tokens(r[1], e[1]) for r, e in zip(all_rows, enc)]
-    return Packed.build(enc, LIMIT["pii"], {"scope": np.array([r[2] for r in all_rows], dtype=np.int64)}, tags)
+    return Packed.build(enc, LIMIT["pii"], {k: np.array([r[i] for r in all_rows], dtype=np.int64) for k, i in (("scope", 2), ("origin", 3))}, tags)
 
 
 def job_pairs(seed, count, rows):
@@ -142,7 +179,7 @@ class Sets:
     """All prepared sets; see `build`."""
 
 
-def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, processes):
+def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, processes, avoid=()):
     """Generate and tokenise everything. `scale` shrinks the generated sets for smoke runs."""
     if not Path(lexicon_path).exists():
         lexicon.write(lexicon_path)
@@ -152,21 +189,22 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
 
     category, sets.category_cal = hold_out(train_rows(data_dir, "category"), 0.06, seed)
     jail, sets.jail_cal = hold_out(train_rows(data_dir, "jailbreak"), 0.08, seed)
-    pii, sets.pii_cal = hold_out(train_rows(data_dir, "pii"), 0.04, seed)
+    pii, sets.pii_cal = hold_out_templates(train_rows(data_dir, "pii"), seed)
     pairs, sets.pairs_cal = hold_out(train_rows(data_dir, "cache_pairs"), 0.06, seed)
-    everyday = augment_domain.generate(seed, n(4200))
-    everyday_cal = augment_domain.generate(seed + 1, n(40))
-    sets.category_cal += everyday_cal
+    everyday = augment_domain.generate(seed, n(7500), avoid)
+    sets.everyday_cal = augment_domain.generate(seed + 1, n(70), avoid, held_out=True)
     documents = list(corpus_documents(data_dir))
     if scale < 1:
         documents = documents[::int(1 / scale)]
     questions = [r["text_a"] for r in pairs] + [r["text"] for r in jail if r["kind"] == "benign_question"]
-    questions += [r["text"] for r in rng.sample(everyday, min(len(everyday), 12000))]
+    questions += [r["text"] for r in rng.sample(everyday, min(len(everyday), 16000))]
     snippets = [s for d in documents for s in sentences(d, rng)]
-    snippets = rng.sample(snippets, min(len(snippets), n(150000)))
+    snippets = rng.sample(snippets, min(len(snippets), n(70000)))
+    frames = lexical(teacher_tok.get_vocab(), documents, [r["text"] for r in category + jail], rng, n(70000))
+    plain = plain_snippets(documents, rng, 40000)
 
     SHARED.update(
-        tok=tok, teacher_tok=teacher_tok, lexicon=lexicon.load(lexicon_path), questions=questions,
+        tok=tok, teacher_tok=teacher_tok, plain=plain, lexicon=lexicon.load(lexicon_path), questions=questions,
         jail_pos=[r["text"] for r in jail if r["label"] == 1], jail_neg=[r["text"] for r in jail if r["label"] == 0],
         benign_pool=[r["text"] for r in rng.sample(everyday, min(len(everyday), 20000))] + [r["text"] for r in category if len(r["text"]) < 1500],
         passages=[d for d in documents if len(d) > 300])
@@ -175,13 +213,13 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
     for r in pii:
         scopes.setdefault(scope_key(r["scope"]), len(scopes))
     sets.scopes = list(scopes)
-    pii_rows = [(r["text"], [(s["start"], s["end"], s["label"]) for s in r["spans"]], scopes[scope_key(r["scope"])]) for r in pii]
+    pii_rows = [(r["text"], [(s["start"], s["end"], s["label"]) for s in r["spans"]], scopes[scope_key(r["scope"])], 1 if r["scope"] == "ALL" else 2 if len(r["scope"]) < 5 else 3) for r in pii]
 
     jobs = []
     per = {"train_pos": 850, "train_neg": 950, "attack": 700, "indirect": 350, "hard": 650, "pool": 550, "document": 300, "long": 25}
     jobs += [("jailbreak", (seed * 1000 + i, {k: max(1, int(c * min(1, scale * 4))) for k, c in per.items()})) for i in range(40 if scale >= 1 else 2)]
     pii_parts = chunks(pii_rows, 1300) if scale >= 1 else [pii_rows[:400]]
-    jobs += [("pii", (seed * 2000 + i, n(5000) if scale >= 1 else 100, part)) for i, part in enumerate(pii_parts)]
+    jobs += [("pii", (seed * 2000 + i, n(7000) if scale >= 1 else 100, part)) for i, part in enumerate(pii_parts)]
     pair_rows = [{k: r[k] for k in ("text_a", "text_b", "label")} for r in pairs]
     jobs += [("pairs", (seed * 3000 + i, n(9000), pair_rows[i::8])) for i in range(8 if scale >= 1 else 1)]
     jobs += [("corpus", (part,)) for part in chunks(documents, 60)]
@@ -190,7 +228,7 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
         labelled = rng.sample(labelled, 60)
     rng.shuffle(labelled)
     jobs += [("pool", ([x[0] for x in part], [x[1] + 100 * x[2] for x in part], True)) for part in chunks(labelled, 2500)]
-    unlabelled = snippets + [r["text_a"] for r in pairs] + [r["text_b"] for r in pairs] + [r["text"][:600] for r in jail]
+    unlabelled = snippets + frames + [r["text_a"] for r in pairs] + [r["text_b"] for r in pairs] + [r["text"][:600] for r in jail]
     if scale < 1:
         unlabelled = [t[:120] for t in rng.sample(unlabelled, 20)]
     jobs += [("pool", (part, [-1] * len(part), False)) for part in chunks(unlabelled, 4000)]

@@ -43,13 +43,15 @@ def optimizer(net, rate, decay):
 
 def masked_lm(net, ids, cases, mask, share=0.25):
     """Masked-language-model loss on one batch."""
-    pick = (torch.rand(ids.shape, device=ids.device) < share) & mask & (ids > MASK)
+    # A fixed number of positions, so that the host need not wait for a count.
+    score = torch.rand(ids.shape, device=ids.device) * (mask & (ids > MASK))
+    chosen = score.flatten().topk(int(ids.numel() * share * 0.8)).indices
+    pick = torch.zeros(ids.numel(), dtype=torch.bool, device=ids.device).index_fill_(0, chosen, True).view(ids.shape)
     action = torch.rand(ids.shape, device=ids.device)
     noisy = torch.where(pick & (action < 0.85), MASK, ids)
     noisy = torch.where(pick & (action > 0.93), torch.randint(MASK + 1, net.config["vocab_size"], ids.shape, device=ids.device), noisy)
     h = net.hidden(noisy, cases, mask)
-    target = ids[pick]
-    return F.cross_entropy(net.mlm_logits(h[pick]).float(), target)
+    return F.cross_entropy(net.mlm_logits(h.flatten(0, 1)[chosen]).float(), ids.flatten()[chosen])
 
 
 def distill(student, teacher):
@@ -107,24 +109,33 @@ def scope_masks(scopes, device):
 
 def pii_loss(logits, tags, scope, masks):
     """Token loss; where a type was not annotated, `O` means "O or one of those types"."""
-    keep = tags >= 0
-    tags, logits = tags[keep], logits[keep].float()
-    unknown = masks[scope][:, None].expand(-1, keep.shape[1], -1)[keep]
-    logp = logits.log_softmax(-1)
-    merged = torch.logsumexp(torch.where(unknown, logp, torch.full_like(logp, -1e4)).index_copy(
-        1, torch.zeros(1, dtype=torch.long, device=logp.device), logp[:, :1]), dim=-1)
-    picked = logp.gather(1, tags[:, None])[:, 0]
+    keep, tags = tags >= 0, tags.clamp(min=0)
+    logp = logits.float().log_softmax(-1)
+    free = masks[scope].clone()
+    free[:, 0] = True
+    merged = torch.logsumexp(logp.masked_fill(~free[:, None], -1e4), dim=-1)
+    picked = logp.gather(2, tags[..., None])[..., 0]
     loss = -torch.where(tags == 0, merged, picked)
-    return (loss * torch.where(tags == 0, 1.0, 1.3)).mean()
+    weight = torch.where(tags == 0, 1.0, 1.3) * keep
+    return (loss * weight).sum() / keep.sum()
+
+
+def scramble(ids, tags, vocab, rows=0.45, share=0.35):
+    """Hide or replace context tokens (never parts of spans) in some rows, so that carriers are not memorised."""
+    device = ids.device
+    rate = torch.rand(len(ids), 1, device=device) * share * (torch.rand(len(ids), 1, device=device) < rows)
+    hit = (torch.rand(ids.shape, device=device) < rate) & (tags == 0) & (ids > MASK)
+    other = torch.where(torch.rand(ids.shape, device=device) < 0.4, MASK, torch.randint(300, vocab, ids.shape, device=device))
+    return torch.where(hit, other, ids)
 
 
 def pair_loss(a, b, label, scale, shift):
     """Cosine of a pair against its label, and in-batch contrast for the positives."""
     cos = (a * b).sum(-1)
     loss = F.binary_cross_entropy_with_logits(scale.exp() * (cos - shift), label.float())
-    pos = label == 1
-    sims = a[pos] @ b.T / 0.05
-    return loss + 0.3 * F.cross_entropy(sims, torch.nonzero(pos)[:, 0])
+    pos = (label == 1).float()
+    contrast = F.cross_entropy(a @ b.T / 0.05, torch.arange(len(a), device=a.device), reduction="none")
+    return loss + 0.3 * (contrast * pos).sum() / pos.sum().clamp(min=1)
 
 
 class Ema:
@@ -153,15 +164,17 @@ def domain_loss(logits, label, soft, has_teacher=True):
     return (torch.where(known, 0.6 * hard + 0.6 * kd, 0.5 * kd)).mean()
 
 
-def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.2e-3):
+def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
     """All four heads, distillation and a little language modelling; returns the averaged weights."""
     device = sets.pool.device
     emb_t, dom_t = teacher
     origin = sets.pool.extra["origin"].cpu().numpy()
-    weights = np.where(origin == 1, 2.0, np.where(origin == 2, 0.7, 0.5))
+    weights = np.where(origin == 1, 2.2, np.where(origin == 2, 0.75, 0.45))
     pool = Sampler(sets.pool, sizes["pool"], 21, weights=weights)
     jail, long = Sampler(sets.jailbreak, sizes["jailbreak"], 22), Sampler(sets.long, sizes["long"], 23, pool=4)
-    pii, pairs = Sampler(sets.pii, sizes["pii"], 24), Sampler(sets.pairs_a, sizes["pairs"], 25, pool=8)
+    pii_origin = sets.pii.extra["origin"].cpu().numpy()
+    pii_weights = np.where(pii_origin == 2, 2.5, np.where(pii_origin == 0, 1.0, 0.8))
+    pii, pairs = Sampler(sets.pii, sizes["pii"], 24, weights=pii_weights), Sampler(sets.pairs_a, sizes["pairs"], 25, pool=8)
     corpus = Sampler(sets.corpus, sizes["corpus"] // 2, 26)
     masks = scope_masks(sets.scopes, device)
     scale = nn.Parameter(torch.tensor(math.log(12.0), device=device))
@@ -169,7 +182,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.2e-3):
     opt = optimizer(net, peak, 0.02)
     opt.add_param_group({"params": [scale, shift], "weight_decay": 0.0})
     schedule = Schedule(opt, peak, time.time(), deadline)
-    ema, saved = Ema(net, 0.997), False
+    ema, saved = Ema(net, 0.9985), False
     net.train()
     while time.time() < deadline:
         p = schedule.tick()
@@ -198,7 +211,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.2e-3):
         with autocast(device):
             rows, width = pii.next()
             ids, cases, mask, tags = sets.pii.batch(rows, width)
-            h = net.drop(net.hidden(ids, cases, mask))
+            h = net.drop(net.hidden(scramble(ids, tags, net.config["vocab_size"]), cases, mask))
             losses["pii"] = 1.5 * pii_loss(net.heads.pii(h), tags, sets.pii.extra["scope"][rows], masks)
         losses["pii"].backward()
         with autocast(device):

@@ -23,7 +23,7 @@ import metrics
 import ngram
 import prepare
 import stages
-from export import write_config, write_tensors
+from export import read_tensors, write_config, write_tensors
 from infer import TRIM
 from labels import DOMAIN_ID, DOMAINS, PII_LABELS, PII_TYPES
 from model import Encoder, base_config
@@ -60,10 +60,14 @@ def calibration_texts(sets, seed):
 
 
 def calibrate(predictor, sets, seed):
-    """Stacking scalars, the jailbreak threshold and the PII thresholds, all on held-out training rows."""
-    rows = sets.category_cal
-    r = predictor.run([x["text"] for x in rows], ("domain", "table"))
-    domain = fusion.stack_domain(r["domain"], r["table"][:, :len(DOMAINS)], [DOMAIN_ID[x["label"]] for x in rows])
+    """Stacking scalars, the jailbreak threshold and the PII thresholds, all on held-out training rows; the table keeps the shift of `other`."""
+    n, (plain, everyday) = len(sets.category_cal), (sets.category_cal, sets.everyday_cal)
+    r = predictor.run([x["text"] for x in plain + everyday], ("domain", "table"))
+    y = np.array([DOMAIN_ID[x["label"]] for x in plain + everyday])
+    domain = fusion.stack_domain(r["domain"], r["table"][:, :len(DOMAINS)], y)
+    logits, _ = evaluate.fused(r, (domain, (1, 1, 0)))
+    shift = fusion.other_offset(logits[:n], y[:n], logits[n:], y[n:])
+    predictor.shift_other(shift / max(domain[1], 1e-3))
     texts, labels, plain = calibration_texts(sets, seed + 5)
     r = predictor.run(texts, ("jailbreak", "table"))
     jail = fusion.stack_jailbreak(r["jailbreak"], r["table"][:, len(DOMAINS)], labels)
@@ -74,19 +78,25 @@ def calibrate(predictor, sets, seed):
 
 
 def calibrate_pii(predictor, sets):
-    """(bias, per-type thresholds) with the best strict F1 on held-out rows."""
+    """(bias, per-type thresholds) with the best strict F1 on held-out templates and texts, counting false spans in texts without PII twice."""
     rows = sets.pii_cal
+    clean = np.array([not x["spans"] for x in rows])
     texts, gold = [x["text"] for x in rows], [evaluate.gold_spans(x) for x in rows]
     r = predictor.run(texts, ("pii",))
     scopes = [x["scope"] for x in rows]
 
     def count(bias, thresholds):
         found = evaluate.pii_spans(r, texts, {"pii": {"bias": bias, "thresholds": thresholds, "trim": TRIM}})
-        return metrics.span_f1(gold, found, scopes, PII_TYPES)
+        c = metrics.span_f1(gold, found, scopes, PII_TYPES)
+        for i in np.flatnonzero(clean):
+            for _, _, k in found[i]:
+                if scopes[i] == "ALL" or k in scopes[i]:
+                    c[k][1] += 2
+        return c
     total = lambda c: metrics.f1(*np.sum([c[t] for t in PII_TYPES], axis=0))
     flat = lambda x: {t: x for t in PII_TYPES}
-    bias = max((0.6, 0.8, 1.0, 1.3, 1.7), key=lambda b: total(count(b, flat(0.5))))
-    levels = {x: count(bias, flat(x)) for x in (0.4, 0.5, 0.6, 0.7, 0.8)}
+    bias = max((0.7, 1.0, 1.5, 2.2), key=lambda b: total(count(b, flat(0.5))))
+    levels = {x: count(bias, flat(x)) for x in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97)}
     best = {t: max(levels, key=lambda x: (metrics.f1(*levels[x][t]), -abs(x - 0.5))) for t in PII_TYPES}
     return bias, best
 
@@ -110,6 +120,7 @@ def main():
     parser.add_argument("--teacher", required=True, help="directory of all-MiniLM-L6-v2 (model.safetensors, config.json, tokenizer.json)")
     parser.add_argument("--tokenizer", help="tokenizer.json; trained from the data when absent")
     parser.add_argument("--lexicon", help="name lists (lexicon.py); made when absent")
+    parser.add_argument("--init", help="model.safetensors of an earlier run to start from; pretraining then is short")
     parser.add_argument("--budget-seconds", type=float, default=900)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=1)
@@ -132,10 +143,11 @@ def main():
     if args.smoke:
         valid = {k: v[::60] for k, v in valid.items()}
     sets = prepare.build(args.data, tokenizer, args.lexicon or str(out / "lexicon.json.gz"),
-                         load_teacher_tokenizer(args.teacher), args.seed, 0.01 if args.smoke else 1, args.processes)
+                         load_teacher_tokenizer(args.teacher), args.seed, 0.01 if args.smoke else 1, args.processes,
+                         [x["text"] for x in valid["everyday"]])
     if args.smoke:
-        sets.category_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal = (
-            x[::40] for x in (sets.category_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal))
+        sets.category_cal, sets.everyday_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal = (
+            x[::40] for x in (sets.category_cal, sets.everyday_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal))
     log(f"sets: pool {len(sets.pool)} jailbreak {len(sets.jailbreak)} long {len(sets.long)} pii {len(sets.pii)} pairs {len(sets.pairs_a)} "
         f"corpus {len(sets.corpus)} ({sets.corpus.lengths.sum() / 1e6:.1f} M tokens)")
 
@@ -146,7 +158,7 @@ def main():
         s.to(device)
     everyday = {x["text"].lower().strip(" ?.!") for x in valid["everyday"]}
     log(f"everyday questions also in the training pool: {sum(t.lower().strip(' ?.!') in everyday for t in sets.pool_texts)}")
-    final = begin + budget - (40 if not args.smoke else 5)
+    final = begin + budget - (34 if not args.smoke else 5)
 
     teacher = MiniLM(args.teacher).to(device)
     t_pool, t_tok = sets.teacher_pool.to(device), load_teacher_tokenizer(args.teacher)
@@ -154,15 +166,15 @@ def main():
     baseline = minilm_pairs(teacher, t_tok, valid["cache_pairs"], device)
     log(f"teacher embeddings ready; MiniLM cache best F1 {baseline[0]:.4f}")
     left = final - time.time()
-    finetune_teacher(teacher, t_pool, time.time() + 0.13 * left, log, size=384 if not args.smoke else 8)
+    finetune_teacher(teacher, t_pool, time.time() + 0.12 * left, log, size=384 if not args.smoke else 8)
     dom_t = teacher.infer(t_pool)[1]
     log(f"fine-tuned teacher: domain accuracy on valid {teacher_valid(teacher, t_tok, valid, device):.4f}")
     del teacher, t_pool
 
     pool_bags, jail_bags = fusion.Bags(sets.pool_hash, device), fusion.Bags(sets.jailbreak_hash, device)
     origin = sets.pool.extra["origin"][:len(pool_bags)].cpu().numpy()
-    table = fusion.train_table(pool_bags, sets.pool.extra["label"][:len(pool_bags)], np.where(origin == 1, 4.0, 0.8), jail_bags,
-                               sets.jailbreak.extra["label"], time.time() + 0.08 * (final - time.time()), log, 20 if args.smoke else 2500)
+    table = fusion.train_table(pool_bags, sets.pool.extra["label"][:len(pool_bags)], np.where(origin == 1, 4.0, 0.6), jail_bags,
+                               sets.jailbreak.extra["label"], time.time() + 0.07 * (final - time.time()), log, 20 if args.smoke else 2500)
     del pool_bags, jail_bags
     log("n-gram table ready")
 
@@ -170,7 +182,11 @@ def main():
     trunk = sum(p.numel() for n, p in net.named_parameters() if n.startswith("model.layers"))
     log(f"encoder: {trunk / 1e6:.3f} M trunk parameters")
     left = final - time.time()
-    stages.pretrain(net, sets, emb_t, time.time() + 0.33 * left, log, sizes)
+    if args.init:
+        state = {k: x for k, x in read_tensors(args.init).items() if not k.startswith("ngram.")}
+        net.load_state_dict(state)
+        log("weights of the earlier run loaded")
+    stages.pretrain(net, sets, emb_t, time.time() + (0.08 if args.init else 0.33) * left, log, sizes, peak=1.2e-3 if args.init else 2.5e-3)
 
     def finish(state, quick):
         plain = Encoder(net.config).to(device)
