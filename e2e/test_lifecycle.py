@@ -79,10 +79,12 @@ def test_endless_streams_do_not_keep_the_process(up, model: str) -> None:
     assert "[DONE]" not in last, "an answer that was cut off must not look complete"
 
 
-def test_an_idle_process_stops_at_once(up) -> None:
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_an_idle_process_stops_at_once(up, number: signal.Signals) -> None:
+    """The signal comes as soon as the process says that it is ready."""
     with up() as server:
         asked = time.monotonic()
-        server.signal(signal.SIGINT)
+        server.signal(number)
         assert server.wait(STOP_LIMIT) == 0
         assert time.monotonic() - asked < 2.0
 
