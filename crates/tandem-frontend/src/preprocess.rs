@@ -1,7 +1,7 @@
 //! From an OpenAI body to tokens: template, tokenize, check against the model's limits.
 
 use tandem_protocol::engine::{EngineRequest, OutputOptions, StopConditions};
-use tandem_protocol::openai::chat::{ChatRequest, Message};
+use tandem_protocol::openai::chat::{ChatRequest, Content, Message};
 use tandem_protocol::openai::completion::{CompletionRequest, PromptItem};
 use tandem_protocol::openai::{InvalidParameter, Sampling, sampling::Stop};
 use tandem_tokenizer::{Conversation, ModelCard};
@@ -37,6 +37,7 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
         )
         .into());
     };
+    refuse_media(&request.messages)?;
     let messages: Vec<_> = request.messages.iter().map(to_json).collect();
     let conversation = Conversation {
         tools: request.tools.as_deref(),
@@ -83,6 +84,27 @@ pub(crate) fn completion(
 struct Limits {
     max_tokens: Option<u32>,
     logprobs: Option<u32>,
+}
+
+/// Text is all that our engines read; a picture that is silently left out would be worse.
+fn refuse_media(messages: &[Message]) -> Result<(), InvalidParameter> {
+    for (i, message) in messages.iter().enumerate() {
+        let Some(Content::Parts(parts)) = &message.content else {
+            continue;
+        };
+        for (j, part) in parts.iter().enumerate() {
+            let kind = part["type"].as_str().unwrap_or("");
+            if !["text", "input_text"].contains(&kind) {
+                return Err(InvalidParameter::new(
+                    format!("messages[{i}].content[{j}].type"),
+                    format!(
+                        "messages[{i}] has a content part of type `{kind}`; only `text` is supported"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn to_json(message: &Message) -> serde_json::Value {

@@ -114,6 +114,7 @@ fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
         .route("/v1/chat/completions", post(handlers::chat))
         .route("/v1/completions", post(handlers::completions))
         .route("/v1/models", get(handlers::models))
+        .route("/v1/models/{*id}", get(handlers::model))
         .route("/health", get(handlers::health))
         .route("/live", get(handlers::live))
         .route("/metrics", get(async move || handlers::metrics(&metrics)))

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
@@ -33,7 +34,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(4),
+            drain_timeout: Duration::from_millis(3500),
         }
     }
 }
@@ -72,13 +73,17 @@ pub async fn serve(
         .header_read_timeout(options.header_timeout);
     builder.http2().timer(TokioTimer::new());
     let graceful = GracefulShutdown::new();
+    // Cancelled when the requests in flight have had their time.
+    let abandon = CancellationToken::new();
     while let Some(stream) = accept(&listener, &lifecycle).await {
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| call(router.clone(), request));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
+        let abandoned = abandon.clone();
         lifecycle.spawn_to_end(async move {
-            if let Err(error) = connection.await {
+            let ended = abandoned.run_until_cancelled(connection).await;
+            if let Some(Err(error)) = ended {
                 debug!(%error, "connection ended with an error");
             }
         });
@@ -88,7 +93,8 @@ pub async fn serve(
         .await
         .is_err()
     {
-        warn!("requests were still running when the drain time had passed");
+        warn!("cut off requests that were still running when the drain time had passed");
+        abandon.cancel();
     }
 }
 

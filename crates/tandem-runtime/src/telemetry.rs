@@ -1,5 +1,7 @@
 //! Logs of the process.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Form of the log lines.
@@ -31,6 +33,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),

@@ -20,6 +20,7 @@ mod tests;
 
 pub use merge::{ModelSpan, merge};
 
+use crate::{PiiSource, PiiSpan};
 use context::{Context, Keywords};
 
 /// A type that a recognizer can find.
@@ -126,6 +127,18 @@ impl Recognizers {
             network: network::Patterns::new(),
             phone: phone::Patterns::new(),
         }
+    }
+
+    /// What the patterns alone find, as an analysis reports it.
+    pub fn spans(&self, text: &str) -> Vec<PiiSpan> {
+        let findings = self.find(text).into_iter().map(|finding| PiiSpan {
+            kind: finding.kind.label().into(),
+            start: finding.start,
+            end: finding.end,
+            score: finding.score,
+            source: PiiSource::Recognizer,
+        });
+        findings.collect()
     }
 
     /// Finds personal data by pattern, in time linear in the text. The findings are sorted and

@@ -219,7 +219,7 @@ proptest! {
 }
 
 /// Merges one model span into the findings of a text.
-fn merged(text: &str, kind: &str, value: &str) -> Vec<(String, String, crate::PiiSource)> {
+fn merged(text: &str, kind: &str, value: &str) -> Vec<(String, String, PiiSource)> {
     let start = text.find(value).unwrap();
     let span = ModelSpan {
         kind: kind.into(),
@@ -241,8 +241,8 @@ fn merged(text: &str, kind: &str, value: &str) -> Vec<(String, String, crate::Pi
 
 #[test]
 fn model_and_recognizer_become_one_span() {
-    use crate::PiiSource::{Both, Model, Recognizer};
-    let check = |text, kind, value, expect: &[(&str, &str, crate::PiiSource)]| {
+    use PiiSource::{Both, Model, Recognizer};
+    let check = |text, kind, value, expect: &[(&str, &str, PiiSource)]| {
         let expect: Vec<_> = expect
             .iter()
             .map(|(kind, value, source)| (kind.to_string(), value.to_string(), *source))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tandem_protocol::openai::model::ModelList;
+use tandem_protocol::openai::model::{Model, ModelList};
 
 use crate::error::FrontendError;
 use crate::server::Frontend;
@@ -19,6 +19,21 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// `GET /v1/models`.
 pub(crate) async fn models(State(frontend): State<Arc<Frontend>>) -> Json<ModelList> {
     Json(frontend.registry.list())
+}
+
+/// `GET /v1/models/{id}`; an id may contain slashes.
+pub(crate) async fn model(
+    State(frontend): State<Arc<Frontend>>,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, FrontendError> {
+    frontend.registry.get(&id)?;
+    let listed = frontend
+        .registry
+        .list()
+        .data
+        .into_iter()
+        .find(|model| model.id == id);
+    listed.map(Json).ok_or(FrontendError::NoWorkers(id))
 }
 
 /// `GET /health`: 200 when at least one model can be served, else 503.

@@ -36,8 +36,8 @@ pub struct ChatRequest {
     /// Form of the answer; only `text` is supported by the embedded engine.
     #[serde(default)]
     pub response_format: Option<ResponseFormat>,
-    /// Sampling and stopping.
-    #[serde(flatten)]
+    /// Sampling and stopping; read by itself, since a flattened struct loses the path of an error.
+    #[serde(skip)]
     pub sampling: Sampling,
 }
 
@@ -93,7 +93,10 @@ impl ChatRequest {
     /// # Errors
     /// Names the member at fault.
     pub fn from_body(bytes: &[u8]) -> Result<Self, InvalidParameter> {
-        let request: Self = from_json(bytes)?;
+        let request = Self {
+            sampling: from_json(bytes)?,
+            ..from_json(bytes)?
+        };
         request.validate()?;
         Ok(request)
     }
@@ -313,6 +316,8 @@ mod tests {
             format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{member}}}"#)
         };
         check(&with(r#""temperature":9"#), Some("temperature"));
+        check(&with(r#""temperature":"hot""#), Some("temperature"));
+        check(&with(r#""seed":[]"#), Some("seed"));
         check(&with(r#""n":0"#), Some("n"));
         check(&with(r#""max_tokens":0"#), Some("max_tokens"));
         check(&with(r#""top_logprobs":3"#), Some("top_logprobs"));

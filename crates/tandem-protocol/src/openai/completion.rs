@@ -17,7 +17,7 @@ pub struct CompletionRequest {
     /// Alternatives per token, 0 to 5.
     #[serde(default)]
     pub logprobs: Option<u32>,
-    /// Whether the prompt is part of the answer.
+    /// Whether the prompt is part of the answer; not supported.
     #[serde(default)]
     pub echo: Option<bool>,
     /// Text after the gap to fill; not supported.
@@ -26,8 +26,8 @@ pub struct CompletionRequest {
     /// Candidates of which the best are returned; only equal to `n`.
     #[serde(default)]
     pub best_of: Option<u32>,
-    /// Sampling and stopping.
-    #[serde(flatten)]
+    /// Sampling and stopping; read by itself, since a flattened struct loses the path of an error.
+    #[serde(skip)]
     pub sampling: Sampling,
 }
 
@@ -72,7 +72,10 @@ impl CompletionRequest {
     /// # Errors
     /// Names the member at fault.
     pub fn from_body(bytes: &[u8]) -> Result<Self, InvalidParameter> {
-        let request: Self = from_json(bytes)?;
+        let request = Self {
+            sampling: from_json(bytes)?,
+            ..from_json(bytes)?
+        };
         request.validate()?;
         Ok(request)
     }
@@ -104,6 +107,9 @@ impl CompletionRequest {
             .is_some_and(|suffix| !suffix.is_empty())
         {
             return Err(InvalidParameter::new("suffix", "suffix is not supported"));
+        }
+        if self.echo == Some(true) {
+            return Err(InvalidParameter::new("echo", "echo is not supported"));
         }
         if self
             .best_of
@@ -179,6 +185,11 @@ mod tests {
         );
         check(r#"{"model":"m","prompt":"x","suffix":"y"}"#, Some("suffix"));
         check(r#"{"model":"m","prompt":"x","best_of":2}"#, Some("best_of"));
+        check(r#"{"model":"m","prompt":"x","echo":true}"#, Some("echo"));
+        check(
+            r#"{"model":"m","prompt":"x","top_k":"many"}"#,
+            Some("top_k"),
+        );
         check(r#"{"model":"m","prompt":"x","top_p":1.5}"#, Some("top_p"));
     }
 

@@ -6,8 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-use tandem_classifier::{Analysis, Classifier, Heads, LabelScore};
+use futures::StreamExt;
+use futures::stream;
+use tandem_classifier::pii::Recognizers;
+use tandem_classifier::{Analysis, Classifier, Heads, LabelScore, PiiSpan};
+use tracing::warn;
 
 use crate::config::{Override, RouterConfig, Rule, SignalRef, normalise_label};
 use crate::decision::Facts;
@@ -15,8 +18,13 @@ use crate::explain::PiiFinding;
 use crate::request::Prompt;
 use keyword::KeywordMatcher;
 
+/// Classifier calls of one request that run at the same time: a conversation with many turns must
+/// not fill the classifier's queue alone.
+const CALLS_AT_ONCE: usize = 16;
+
 /// Establishes the facts that a configuration needs.
 pub(crate) struct SignalEngine {
+    recognizers: Arc<Recognizers>,
     classifier: Arc<dyn Classifier>,
     keywords: Vec<KeywordMatcher>,
     /// Asked of the question.
@@ -25,6 +33,9 @@ pub(crate) struct SignalEngine {
     every_turn: Heads,
     deadline: Duration,
 }
+
+/// What the patterns found, where the classifier gave no answer.
+struct Recognized(Option<Vec<PiiSpan>>);
 
 /// The facts of one request.
 #[derive(Debug, Default)]
@@ -94,6 +105,7 @@ impl SignalEngine {
         };
         let keywords = config.keywords.iter();
         Self {
+            recognizers: Arc::new(Recognizers::new()),
             classifier,
             keywords: keywords.map(KeywordMatcher::new).collect(),
             question: needed,
@@ -102,7 +114,7 @@ impl SignalEngine {
         }
     }
 
-    /// One classifier call per distinct text, all at once. Dropping the future cancels them.
+    /// One classifier call per distinct text, several at once. Dropping the future cancels them.
     pub(crate) async fn evaluate(&self, prompt: &Prompt) -> Signals {
         let keywords = self.keywords.iter().enumerate();
         let keywords = keywords.filter(|(_, rule)| rule.matches(&prompt.question));
@@ -110,18 +122,49 @@ impl SignalEngine {
             keywords: keywords.map(|(i, _)| i).collect(),
             ..Signals::default()
         };
-        let calls = self
-            .calls(prompt)
-            .into_iter()
-            .map(|(text, heads)| async move {
-                let answer = self.classifier.analyze(text, heads);
-                let answer = tokio::time::timeout(self.deadline, answer).await;
-                (heads, answer.ok().and_then(Result::ok))
-            });
-        for (heads, analysis) in join_all(calls).await {
-            signals.add(heads, analysis.unwrap_or_default());
+        let deadline = tokio::time::Instant::now() + self.deadline;
+        let mut answers = stream::iter(self.calls(prompt))
+            .map(|(text, heads)| self.analyze(text, heads, deadline))
+            .buffered(CALLS_AT_ONCE);
+        while let Some((heads, answer)) = answers.next().await {
+            match answer {
+                Ok(analysis) => signals.add(heads, analysis),
+                Err(Recognized(pii)) => {
+                    let known = Analysis {
+                        pii,
+                        ..Analysis::default()
+                    };
+                    signals.add(heads, known);
+                    // The patterns find only what has a fixed form.
+                    signals.add(heads, Analysis::default());
+                }
+            }
         }
         signals
+    }
+
+    /// What can be known about `text` until `deadline`. Structured personal data needs no model, so
+    /// a busy one does not let it through.
+    async fn analyze(
+        &self,
+        text: Arc<str>,
+        heads: Heads,
+        deadline: tokio::time::Instant,
+    ) -> (Heads, Result<Analysis, Recognized>) {
+        let answer = self.classifier.analyze(Arc::clone(&text), heads);
+        let failure = match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(analysis)) => return (heads, Ok(analysis)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "deadline passed".to_owned(),
+        };
+        warn!(classifier = self.classifier.name(), error = %failure, "signals are unavailable");
+        let recognizers = Arc::clone(&self.recognizers);
+        let spans = async {
+            let find = tokio::task::spawn_blocking(move || recognizers.spans(&text));
+            find.await.ok()
+        };
+        let found = if heads.pii { spans.await } else { None };
+        (heads, Err(Recognized(found)))
     }
 
     fn calls(&self, prompt: &Prompt) -> Vec<(Arc<str>, Heads)> {

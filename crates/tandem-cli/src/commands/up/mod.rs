@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tandem_frontend::FrontendArgs;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::args::CacheArgs;
@@ -39,8 +40,8 @@ pub(crate) struct UpArgs {
     #[arg(long, default_value = "prefill=1,decode=1", value_name = "SPEC")]
     pub workers: WorkersSpec,
 
-    /// Model directory, or model on the Hugging Face hub, ORG/NAME[@REVISION] [default: the small
-    /// chat model inside this binary]
+    /// Model directory, or model on the Hugging Face hub, as `ORG/NAME` or `ORG/NAME@REVISION`
+    /// (default: the small chat model inside this binary)
     #[arg(long, value_name = "PATH_OR_HUB_ID")]
     pub model: Option<String>,
 
@@ -125,34 +126,24 @@ async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
         .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
 }
 
-/// Interrupt and terminate.
+/// Interrupt and terminate. Both are listened for from the start, so none is lost in between.
 struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Signals {
     fn install() -> Result<Self> {
         Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .context("failed to listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
         })
     }
 
     async fn next(&mut self) {
-        let interrupt = async {
-            // Without a handler for Ctrl-C, SIGTERM is the only way out.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        #[cfg(unix)]
         tokio::select! {
-            () = interrupt => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        #[cfg(not(unix))]
-        interrupt.await;
     }
 }

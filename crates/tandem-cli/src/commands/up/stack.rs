@@ -33,7 +33,7 @@ use crate::shipped::{NANO_CHAT, NANO_ENCODER};
 /// Deployment that all parts of one process belong to.
 const NAMESPACE: &str = "tandem";
 /// Most time for requests in flight when the process was asked to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(3500);
 /// Most time between a worker's registration and the frontend's readiness.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -124,7 +124,11 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
 impl Stack {
     /// Lets requests in flight finish, then stops everything.
     pub(super) async fn stop(self) {
-        if let Err(error) = self.http.stop(DRAIN_TIMEOUT).await {
+        if let Err(error) = self
+            .http
+            .stop(DRAIN_TIMEOUT + Duration::from_millis(500))
+            .await
+        {
             warn!(%error, "cut off requests");
         }
         for worker in self.workers {

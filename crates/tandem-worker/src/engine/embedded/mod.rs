@@ -1,8 +1,8 @@
 //! The embedded engine: runs Llama, Qwen2 and Qwen3 checkpoints on the CPU.
 //!
-//! Requests become sequences ([`sequence`]) that a scheduler ([`scheduler`]) on the engine's own
-//! thread ([`thread`]) batches step by step ([`step`]) through the model ([`model`]), whose
-//! arithmetic is in [`kernel`]. Keys and values live in the blocks of `tandem-kv-cache`.
+//! Requests become sequences (`sequence`) that a scheduler (`scheduler`) on the engine's own
+//! thread (`thread`) batches step by step (`step`) through the model ([`model`]), whose
+//! arithmetic is in `kernel`. Keys and values live in the blocks of `tandem-kv-cache`.
 
 mod disagg;
 mod kernel;
