@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use tandem_classifier::{Analysis, Classifier, EncoderClassifier, Heads, Settings
 use crate::args::CacheArgs;
 use crate::shipped::NANO_ENCODER;
 
+/// Longest wait for one text.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Domains that are shown.
 const SHOWN_DOMAINS: usize = 3;
 
@@ -66,7 +69,12 @@ pub(crate) fn load_encoder(
         Some(directory) => directory.to_owned(),
         None => NANO_ENCODER.unpack(&cache.directory())?,
     };
-    EncoderClassifier::load(&directory, Settings::default())
+    // Nobody waits for an answer here, so a slow machine should not make it fail.
+    let settings = Settings {
+        timeout: PATIENCE,
+        ..Settings::default()
+    };
+    EncoderClassifier::load(&directory, settings)
         .with_context(|| format!("failed to load the encoder in {}", directory.display()))
 }
 
