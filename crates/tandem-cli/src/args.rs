@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use tandem_runtime::telemetry::LogFormat;
 
-use crate::commands::{classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, up::UpArgs};
+use crate::commands::{
+    classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
+    up::UpArgs, worker::WorkerCommandArgs,
+};
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
 #[derive(Debug, Parser)]
@@ -28,6 +31,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the whole stack in this process: gateway, semantic router, frontend and workers
     Up(Box<UpArgs>),
+    /// Run the frontend of a cluster: the OpenAI API over workers found in etcd
+    Frontend(Box<FrontendCommandArgs>),
+    /// Run one worker of a cluster: an engine that registers in etcd
+    Worker(Box<WorkerCommandArgs>),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets

@@ -5,7 +5,9 @@
 mod args;
 mod commands;
 mod model;
+mod planes;
 mod shipped;
+mod signals;
 mod workers_spec;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ fn run(args: Args) -> anyhow::Result<()> {
     tandem_runtime::telemetry::init(&args.log, args.log_format.into())?;
     match args.command {
         Command::Up(up) => commands::up::run(&up),
+        Command::Frontend(frontend) => commands::frontend::run(&frontend),
+        Command::Worker(worker) => commands::worker::run(&worker),
         Command::Classify(classify) => commands::classify::run(&classify),
         Command::Eval(eval) => commands::eval::run(&eval),
         Command::Config(config) => commands::config::run(&config),

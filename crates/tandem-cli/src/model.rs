@@ -1,6 +1,6 @@
 //! From `--model` to a directory, downloading from a hub where needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -8,10 +8,68 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use tandem_tokenizer::HubOptions;
 use tandem_tokenizer::hub::{self, DownloadEvent, OnProgress};
+use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+
+use crate::args::CacheArgs;
+use crate::shipped::NANO_CHAT;
+
+/// Which model is served, and as what.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// Model directory, or model on the Hugging Face hub, as `ORG/NAME` or `ORG/NAME@REVISION`
+    /// (default: the small chat model inside this binary)
+    #[arg(long, value_name = "PATH_OR_HUB_ID")]
+    model: Option<String>,
+
+    /// Name under which the model is served [default: the hub id or the directory's name]
+    #[arg(long, value_name = "NAME")]
+    served_model_name: Option<String>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+impl ModelArgs {
+    /// The directory of the model's files.
+    pub(crate) async fn directory(&self, cache: &CacheArgs) -> Result<PathBuf> {
+        match &self.model {
+            Some(model) => resolve(model, &self.hub).await,
+            None => {
+                let cache = cache.directory();
+                tokio::task::spawn_blocking(move || NANO_CHAT.unpack(&cache)).await?
+            }
+        }
+    }
+
+    /// The name that clients use for the model in `directory`.
+    pub(crate) fn served_name(&self, directory: &Path) -> String {
+        if let Some(name) = &self.served_model_name {
+            return name.clone();
+        }
+        match &self.model {
+            None => NANO_CHAT.name.to_owned(),
+            Some(model) if Path::new(model).exists() => directory
+                .file_name()
+                .map_or_else(|| model.clone(), |name| name.to_string_lossy().into_owned()),
+            Some(model) => model.split('@').next().unwrap_or(model).to_owned(),
+        }
+    }
+}
+
+/// What a model's directory does not say; capacity and role are each worker's own.
+pub(crate) fn card_settings(name: &str, block_size: u32) -> CardSettings {
+    CardSettings {
+        display_name: Some(name.to_owned()),
+        max_context_length: None,
+        kv_cache_block_size: block_size,
+        model_type: ModelType::CHAT.union(ModelType::COMPLETIONS),
+        runtime_config: RuntimeConfig::default(),
+    }
+}
 
 /// How to reach a model hub.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct HubArgs {
+struct HubArgs {
     /// Access token for gated models on the hub
     #[arg(long, env = "HF_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     hf_token: Option<String>,
@@ -30,7 +88,7 @@ pub(crate) struct HubArgs {
 }
 
 /// The directory of the model that the user named: a path, or a hub id.
-pub(crate) async fn resolve(model: &str, args: &HubArgs) -> Result<PathBuf> {
+async fn resolve(model: &str, args: &HubArgs) -> Result<PathBuf> {
     let cache = args
         .hf_cache
         .clone()

@@ -201,7 +201,16 @@ impl Generation {
                         started: false,
                     });
                 }
-                Err(error) => {
+                Err(CallError::Refused(message)) => {
+                    return Err(FrontendError::Worker(WorkerFailure {
+                        kind: ErrorKind::Upstream { retryable: false },
+                        message,
+                    }));
+                }
+                Err(error @ CallError::Local(_)) => {
+                    return Err(FrontendError::Internal(error.to_string()));
+                }
+                Err(error @ (CallError::Unreachable { .. } | CallError::StreamEnded)) => {
                     let worker = chosen.instance.instance_id;
                     drop(chosen);
                     self.lose(worker, &error)?;

@@ -1,8 +1,8 @@
 //! Keeps a pool's index equal to what its workers have cached.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tandem_protocol::kv::{KvSnapshot, RouterEvent};
@@ -16,26 +16,30 @@ pub(crate) const KV_EVENTS: &str = "kv-events";
 /// Endpoint that answers with everything a worker has cached.
 pub(crate) const KV_SNAPSHOT: &str = "kv_snapshot";
 
+/// How long a worker that discovery does not know may send events.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most time for a worker to send its snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Follows the events of the pool's workers until `lifecycle` stops.
-pub(crate) fn start(factory: &PoolFactory, pool: &Arc<WorkerPool>, lifecycle: &Lifecycle) {
+/// Follows the events of the pool's workers until `lifecycle` stops; `router_id` names the reader.
+pub(crate) fn start(
+    factory: &PoolFactory,
+    pool: &Arc<WorkerPool>,
+    router_id: &str,
+    lifecycle: &Lifecycle,
+) {
     let snapshots = pool.endpoint().sibling(KV_SNAPSHOT);
     let feed = Feed {
         pool: Arc::clone(pool),
         plane: Arc::clone(&factory.plane),
         snapshots: InstanceWatch::start(&*factory.discovery, &snapshots, lifecycle),
         last_event: HashMap::new(),
+        present: HashSet::new(),
+        strangers: HashMap::new(),
     };
-    let messaging = Arc::clone(&factory.messaging);
     let subject = pool.endpoint().component_subject(KV_EVENTS);
-    lifecycle.spawn(async move {
-        match messaging.subscribe(&subject).await {
-            Ok(events) => feed.run(events).await,
-            Err(error) => warn!(%subject, %error, "routing without KV events"),
-        }
-    });
+    let events = factory.messaging.follow(&subject, router_id);
+    lifecycle.spawn(feed.run(events));
 }
 
 /// Only one task applies events, so a snapshot and the events after it cannot be mixed up: what
@@ -46,12 +50,18 @@ struct Feed {
     snapshots: InstanceWatch,
     /// Number of the last event applied, by worker; a worker that is not in here is unknown.
     last_event: HashMap<u64, u64>,
+    /// Workers that discovery knew when it was asked last.
+    present: HashSet<u64>,
+    /// Workers that sent events but are not known, since when. A log also holds the events of
+    /// workers that are long gone.
+    strangers: HashMap<u64, Instant>,
 }
 
 impl Feed {
     async fn run(mut self, mut events: futures::stream::BoxStream<'static, bytes::Bytes>) {
         let mut snapshots = self.snapshots.clone();
         let mut instances = self.pool.instances();
+        let mut sweep = tokio::time::interval(STRANGER_TIMEOUT);
         self.follow_instances().await;
         loop {
             tokio::select! {
@@ -61,6 +71,7 @@ impl Feed {
                     Some(event) => self.receive(&event).await,
                     None => return,
                 },
+                _ = sweep.tick() => self.forget_strangers(),
             }
         }
     }
@@ -68,16 +79,13 @@ impl Feed {
     /// Forgets workers that left and asks new ones what they have.
     async fn follow_instances(&mut self) {
         let current = self.pool.instances().current();
-        let gone: Vec<u64> = self
-            .last_event
-            .keys()
-            .filter(|id| !current.contains_key(id))
-            .copied()
-            .collect();
-        for worker in gone {
-            self.last_event.remove(&worker);
-            self.pool.router().remove_worker(worker);
+        let present: HashSet<u64> = current.keys().copied().collect();
+        for worker in self.present.difference(&present) {
+            self.last_event.remove(worker);
+            self.pool.router().remove_worker(*worker);
         }
+        self.strangers.retain(|id, _| !present.contains(id));
+        self.present = present;
         let new: Vec<Instance> = self
             .snapshots
             .current()
@@ -90,6 +98,18 @@ impl Feed {
         }
     }
 
+    /// Forgets what workers have that discovery has not known for a while.
+    fn forget_strangers(&mut self) {
+        let router = self.pool.router();
+        self.strangers.retain(|worker, since| {
+            let keep = since.elapsed() < STRANGER_TIMEOUT;
+            if !keep {
+                router.remove_worker(*worker);
+            }
+            keep
+        });
+    }
+
     async fn receive(&mut self, payload: &[u8]) {
         let event: RouterEvent = match serde_json::from_slice(payload) {
             Ok(event) => event,
@@ -100,6 +120,9 @@ impl Feed {
         };
         let worker = event.worker_id;
         let number = event.event.event_id;
+        if !self.present.contains(&worker) {
+            self.strangers.entry(worker).or_insert_with(Instant::now);
+        }
         match self.last_event.get(&worker) {
             Some(last) if number <= *last => {}
             Some(last) if number == last + 1 => {

@@ -43,14 +43,19 @@ pub(crate) struct ModelRegistry {
 }
 
 impl ModelRegistry {
-    /// Follows the model cards in discovery until `lifecycle` stops.
+    /// Follows the model cards in discovery, of one namespace or of all, until `lifecycle` stops.
     pub(crate) fn start(
         discovery: &dyn Discovery,
+        namespace: Option<&str>,
         pools: PoolFactory,
         lifecycle: &Lifecycle,
     ) -> Arc<Self> {
         let registry = Arc::new(Self::default());
-        let mut events = discovery.watch(&format!("{MODEL_CARD_ROOT}/"));
+        let prefix = match namespace {
+            Some(namespace) => format!("{MODEL_CARD_ROOT}/{namespace}/"),
+            None => format!("{MODEL_CARD_ROOT}/"),
+        };
+        let mut events = discovery.watch(&prefix);
         let follower = Follower {
             registry: Arc::clone(&registry),
             pools,

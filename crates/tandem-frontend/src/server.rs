@@ -30,6 +30,8 @@ pub struct Planes {
     pub messaging: Arc<dyn Messaging>,
     /// How workers are called.
     pub requests: Arc<dyn RequestPlane>,
+    /// The namespace whose models are served; `None` for all.
+    pub namespace: Option<String>,
 }
 
 /// A running frontend.
@@ -57,7 +59,12 @@ impl Frontend {
             lifecycle: lifecycle.clone(),
         };
         Arc::new(Self {
-            registry: ModelRegistry::start(&*planes.discovery, pools, lifecycle),
+            registry: ModelRegistry::start(
+                &*planes.discovery,
+                planes.namespace.as_deref(),
+                pools,
+                lifecycle,
+            ),
             dispatcher: Dispatcher {
                 plane: planes.requests,
                 metrics,
@@ -74,15 +81,10 @@ impl Frontend {
         self: Arc<Self>,
         listener: TcpListener,
         metrics: Arc<Registry>,
+        options: HttpOptions,
         lifecycle: Lifecycle,
     ) {
-        serve(
-            listener,
-            routes(self, metrics),
-            HttpOptions::default(),
-            lifecycle,
-        )
-        .await;
+        serve(listener, routes(self, metrics), options, lifecycle).await;
     }
 
     /// Whether `model` can be served now.

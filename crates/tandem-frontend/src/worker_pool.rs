@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use serde::Serialize;
 use tandem_kv_router::{
-    KvRouter, Prompt, RouterConfig, SelectRequest, Selection, Worker, WorkerCandidate,
+    KvRouter, Prompt, RouterConfig, RouterMode, SelectRequest, Selection, Worker, WorkerCandidate,
 };
 use tandem_protocol::engine::RouterConfigOverride;
 use tandem_runtime::{
@@ -15,7 +17,7 @@ use tandem_runtime::{
 };
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::kv_feed;
 
@@ -37,6 +39,38 @@ pub(crate) struct PoolFactory {
     pub kv_events: bool,
     /// Parent of every pool.
     pub lifecycle: Lifecycle,
+}
+
+/// What a KV router tells about itself, in Dynamo 0.6.1's form.
+#[derive(Debug, Serialize)]
+struct RouterRecord {
+    overlap_score_weight: f64,
+    router_temperature: f64,
+    use_kv_events: bool,
+    router_replica_sync: bool,
+    router_track_active_blocks: bool,
+    router_snapshot_threshold: u64,
+    router_reset_states: bool,
+}
+
+impl RouterRecord {
+    const fn new(config: &RouterConfig, use_kv_events: bool) -> Self {
+        Self {
+            overlap_score_weight: config.overlap_score_weight,
+            router_temperature: config.temperature,
+            use_kv_events,
+            router_replica_sync: false,
+            router_track_active_blocks: config.track_active_blocks,
+            router_snapshot_threshold: 1_000_000,
+            router_reset_states: false,
+        }
+    }
+
+    fn to_json(&self) -> Bytes {
+        serde_json::to_vec_pretty(self)
+            .expect("a struct of numbers and booleans")
+            .into()
+    }
 }
 
 /// The workers of one endpoint.
@@ -94,10 +128,33 @@ impl PoolFactory {
             next_request: AtomicU64::new(0),
             lifecycle: lifecycle.clone(),
         });
+        let router_id = uuid::Uuid::new_v4().to_string();
         if self.kv_events {
-            kv_feed::start(self, &pool, &lifecycle);
+            kv_feed::start(self, &pool, &router_id, &lifecycle);
+        }
+        if self.router.mode == RouterMode::Kv {
+            self.register(&pool, &router_id, &lifecycle);
         }
         pool
+    }
+
+    /// Tells other routers of this one, and of its reader of the workers' events.
+    fn register(&self, pool: &WorkerPool, router_id: &str, lifecycle: &Lifecycle) {
+        let key = pool.endpoint.kv_router_key(router_id);
+        let record = RouterRecord::new(pool.router.config(), self.kv_events);
+        let discovery = Arc::clone(&self.discovery);
+        let stopping = lifecycle.stopping().clone();
+        lifecycle.spawn_to_end(async move {
+            let registered = discovery.put(key.clone(), record.to_json());
+            match stopping.run_until_cancelled(registered).await {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => warn!(%key, %error, "failed to register the KV router"),
+            }
+            stopping.cancelled().await;
+            // The lease takes the key along if this does not.
+            drop(discovery.delete(&key).await);
+        });
     }
 }
 
@@ -211,4 +268,24 @@ fn log(selection: &Selection) {
         info!("{}", score.formula());
     }
     info!("{}", selection.summary());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_router_record_has_the_captured_form() {
+        let record = RouterRecord::new(&RouterConfig::new(16), true).to_json();
+        let captured = r#"{
+  "overlap_score_weight": 1.0,
+  "router_temperature": 0.0,
+  "use_kv_events": true,
+  "router_replica_sync": false,
+  "router_track_active_blocks": true,
+  "router_snapshot_threshold": 1000000,
+  "router_reset_states": false
+}"#;
+        assert_eq!(record, captured);
+    }
 }

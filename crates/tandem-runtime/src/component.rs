@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Root of the keys of served endpoints.
 pub const INSTANCE_ROOT: &str = "v1/instances";
 /// Root of the keys of model cards.
 pub const MODEL_CARD_ROOT: &str = "v1/mdc";
+/// Root of the keys of KV routers.
+pub const KV_ROUTER_ROOT: &str = "v1/kv_routers";
 
 /// An endpoint of a component in a namespace: `dynamo/backend/generate`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +47,14 @@ impl EndpointId {
     /// Key of the model card of one instance.
     pub fn model_card_key(&self, instance_id: u64) -> String {
         format!("{MODEL_CARD_ROOT}/{self}/{instance_id:x}")
+    }
+
+    /// Key of the router `router_id` for this component.
+    pub fn kv_router_key(&self, router_id: &str) -> String {
+        format!(
+            "{KV_ROUTER_ROOT}/{}/{}/{router_id}",
+            self.namespace, self.component
+        )
     }
 
     /// Subject on which the component publishes `event`.
@@ -90,6 +101,14 @@ pub struct Instance {
     pub instance_id: u64,
     /// How to reach it.
     pub transport: Transport,
+    /// Address, `host:port`, that takes requests over TCP without a detour. Our own addition:
+    /// other readers skip it.
+    #[serde(
+        default,
+        rename = "tandem_tcp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub direct: Option<String>,
 }
 
 /// How to reach an instance.
@@ -103,6 +122,13 @@ pub enum Transport {
 }
 
 impl Instance {
+    /// The record as it is stored: pretty-printed, as Dynamo does.
+    pub fn to_json(&self) -> Bytes {
+        serde_json::to_vec_pretty(self)
+            .expect("a struct of strings and numbers")
+            .into()
+    }
+
     /// The endpoint that this is an instance of.
     pub fn endpoint_id(&self) -> EndpointId {
         EndpointId::new(&self.namespace, &self.component, &self.endpoint)
@@ -155,5 +181,21 @@ mod tests {
             instance.transport,
             Transport::NatsTcp("dynamo_backend.generate-694da1fa85aa3005".to_owned())
         );
+        assert_eq!(instance.direct, None);
+    }
+
+    #[test]
+    fn an_instance_record_has_the_captured_form() {
+        let captured = r#"{
+  "component": "backend",
+  "endpoint": "generate",
+  "namespace": "dynamo",
+  "instance_id": 7587899044545572869,
+  "transport": {
+    "nats_tcp": "dynamo_backend.generate-694da1fa85aa3005"
+  }
+}"#;
+        let instance: Instance = serde_json::from_str(captured).unwrap();
+        assert_eq!(instance.to_json(), captured);
     }
 }

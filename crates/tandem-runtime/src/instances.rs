@@ -82,6 +82,7 @@ mod tests {
             namespace: "ns".to_owned(),
             instance_id: 7,
             transport: Transport::Memory("x".to_owned()),
+            direct: None,
         };
         discovery
             .put(endpoint.instance_key(6), "not json".into())

@@ -11,7 +11,9 @@ pub mod http;
 pub mod instances;
 pub mod lifecycle;
 pub mod messaging;
+pub mod nats;
 pub mod request_plane;
+pub mod system;
 pub mod telemetry;
 
 pub use component::{EndpointId, Instance, Transport};

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use crate::engine::Engine;
 use crate::engine::embedded::model::ModelError;
 use crate::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+use crate::engine::mock::MockConfig;
 use crate::serve::{Planes, RunningWorker, ServeError, WorkerRole};
 
 /// How long a prefill worker holds blocks for a decode worker that does not come.
@@ -32,8 +33,12 @@ pub struct WorkerOptions {
     pub namespace: String,
     /// Address on which a prefill worker hands KV blocks over.
     pub transfer_host: IpAddr,
+    /// Whether a prefill worker hands its KV blocks over.
+    pub transfer: bool,
     /// Settings of the engine.
     pub engine: EmbeddedConfig,
+    /// Runs a mock of the model instead of the model.
+    pub mock: Option<MockConfig>,
 }
 
 /// Why a worker could not start.
@@ -58,7 +63,7 @@ pub enum LaunchError {
     Crashed,
 }
 
-/// A worker with the embedded engine.
+/// A worker with the embedded or the mock engine.
 pub struct Worker {
     engine: Arc<dyn Engine>,
     running: RunningWorker,
@@ -77,14 +82,19 @@ impl Worker {
             role,
             namespace,
             transfer_host,
+            transfer,
             mut engine,
+            mock,
         } = options;
         let transfers = Lifecycle::new();
         let listener = match role {
-            WorkerRole::Prefill => Some(listen(transfer_host, &mut engine).await?),
-            WorkerRole::Decode => None,
+            WorkerRole::Prefill if transfer => Some(listen(transfer_host, &mut engine).await?),
+            WorkerRole::Prefill | WorkerRole::Decode => None,
         };
-        let load = move || EmbeddedEngine::load(&directory, engine);
+        let load = move || match mock {
+            None => EmbeddedEngine::load(&directory, engine),
+            Some(mock) => EmbeddedEngine::mock(&directory, mock, engine),
+        };
         let engine = tokio::task::spawn_blocking(load)
             .await
             .map_err(|_| LaunchError::Crashed)??;

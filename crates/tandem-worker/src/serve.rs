@@ -13,7 +13,7 @@ use tandem_protocol::engine::{
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
 use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
-use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
+use tandem_runtime::{Discovery, EndpointId, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
@@ -126,12 +126,12 @@ impl RunningWorker {
         let records = [
             (
                 snapshot_endpoint.instance_key(worker_id),
-                record(&snapshot_endpoint, worker_id, &snapshot),
+                snapshot.instance(&snapshot_endpoint, worker_id).to_json(),
             ),
             (endpoint.model_card_key(worker_id), json(&card)),
             (
                 endpoint.instance_key(worker_id),
-                record(&endpoint, worker_id, &generate),
+                generate.instance(&endpoint, worker_id).to_json(),
             ),
         ];
         let keys = records.iter().map(|(key, _)| key.clone()).collect();
@@ -162,16 +162,6 @@ impl RunningWorker {
             warn!(%error, "failed to give the lease back");
         }
     }
-}
-
-fn record(endpoint: &EndpointId, instance_id: u64, served: &ServedEndpoint) -> Bytes {
-    json(&Instance {
-        component: endpoint.component.clone(),
-        endpoint: endpoint.endpoint.clone(),
-        namespace: endpoint.namespace.clone(),
-        instance_id,
-        transport: served.transport().clone(),
-    })
 }
 
 fn json(value: &impl Serialize) -> Bytes {
@@ -261,7 +251,7 @@ fn publish_events(
                 }
             };
             let payload = json(&RouterEvent { worker_id, event });
-            if let Err(error) = messaging.publish(&subject, payload).await {
+            if let Err(error) = messaging.append(&subject, payload).await {
                 warn!(worker_id, %error, "failed to publish a KV event");
             }
         }

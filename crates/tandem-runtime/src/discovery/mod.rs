@@ -1,11 +1,13 @@
 //! A small key-value store whose entries live as long as the process that wrote them.
 
+mod etcd;
 mod memory;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+pub use etcd::{EtcdDiscovery, EtcdOptions};
 pub use memory::MemoryDiscovery;
 
 /// One process's view of the store. All its entries hang on one lease and disappear with it.
@@ -55,4 +57,10 @@ pub enum DiscoveryError {
     /// The lease was revoked or has expired.
     #[error("the lease of this process is gone")]
     LeaseGone,
+    /// The address of the store makes no sense.
+    #[error("{0}")]
+    Address(String),
+    /// The store is out of reach; trying again later may help.
+    #[error("discovery is unavailable: {0}")]
+    Unavailable(String),
 }

@@ -44,6 +44,25 @@ impl Messaging for MemoryMessaging {
         &'a self,
         subject: &'a str,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Bytes>, MessagingError>> {
+        ready(Ok(self.listen(subject))).boxed()
+    }
+
+    fn append<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<(), MessagingError>> {
+        self.publish(subject, payload)
+    }
+
+    /// Nothing is kept: a reader that comes late asks the publishers for what it missed.
+    fn follow(&self, subject: &str, _reader: &str) -> BoxStream<'static, Bytes> {
+        self.listen(subject)
+    }
+}
+
+impl MemoryMessaging {
+    fn listen(&self, subject: &str) -> BoxStream<'static, Bytes> {
         let mut subjects = self.subjects.lock();
         subjects.retain(|_, sender| sender.receiver_count() > 0);
         let receiver = match subjects.get(subject) {
@@ -54,8 +73,9 @@ impl Messaging for MemoryMessaging {
                 receiver
             }
         };
-        let stream = BroadcastStream::new(receiver).filter_map(|message| ready(message.ok()));
-        ready(Ok(stream.boxed())).boxed()
+        BroadcastStream::new(receiver)
+            .filter_map(|message| ready(message.ok()))
+            .boxed()
     }
 }
 

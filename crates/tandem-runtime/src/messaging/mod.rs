@@ -1,12 +1,14 @@
-//! Publish and subscribe.
+//! Publish and subscribe, and logs that can be read later.
 
 mod memory;
+mod nats;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use memory::MemoryMessaging;
+pub use nats::NatsMessaging;
 
 /// Subjects with any number of publishers and subscribers.
 ///
@@ -25,6 +27,19 @@ pub trait Messaging: Send + Sync {
         &'a self,
         subject: &'a str,
     ) -> BoxFuture<'a, Result<BoxStream<'static, Bytes>, MessagingError>>;
+
+    /// Adds `payload` to the log of `subject`.
+    fn append<'a>(
+        &'a self,
+        subject: &'a str,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<(), MessagingError>>;
+
+    /// What the log of `subject` still holds, if it is kept at all, and then what is added to it.
+    /// `reader` names the reader; one that comes back goes on where it was.
+    ///
+    /// The stream goes on after an outage. Messages may come twice, or be lost with the log.
+    fn follow(&self, subject: &str, reader: &str) -> BoxStream<'static, Bytes>;
 }
 
 /// Why a message was not sent or a subscription not made.

@@ -53,6 +53,7 @@ impl RequestPlane for MemoryRequestPlane {
         all.insert(address.clone(), served.clone());
         ready(Ok(ServedEndpoint {
             transport: Transport::Memory(address),
+            direct: None,
             closing: served.closing,
             in_flight: served.in_flight,
             cut: served.cut.drop_guard(),
@@ -129,13 +130,7 @@ mod tests {
     }
 
     fn instance(served: &ServedEndpoint, instance_id: u64) -> Instance {
-        Instance {
-            component: "backend".to_owned(),
-            endpoint: "generate".to_owned(),
-            namespace: "ns".to_owned(),
-            instance_id,
-            transport: served.transport().clone(),
-        }
+        served.instance(&endpoint(), instance_id)
     }
 
     #[tokio::test]

@@ -1,6 +1,15 @@
 //! One request to one instance, and a stream of answers back.
 
+mod answers;
+mod connection;
+mod dial_back;
+mod direct;
 mod memory;
+mod network;
+mod pool;
+mod serving;
+mod two_part;
+mod wire;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -10,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::component::{EndpointId, Instance, Transport};
 
 pub use memory::MemoryRequestPlane;
+pub use network::{NetworkOptions, NetworkRequestPlane, Preference, reachable_host};
 
 /// Answers of a call. Dropping it cancels the work on the other side.
 pub type Responses = BoxStream<'static, Result<Bytes, CallError>>;
@@ -46,15 +56,23 @@ pub trait Handler: Send + Sync {
 #[derive(Debug)]
 pub struct ServedEndpoint {
     transport: Transport,
+    direct: Option<String>,
     closing: CancellationToken,
     in_flight: tokio_util::task::TaskTracker,
     cut: tokio_util::sync::DropGuard,
 }
 
 impl ServedEndpoint {
-    /// How callers reach it.
-    pub fn transport(&self) -> &Transport {
-        &self.transport
+    /// The record that tells callers how to reach it as instance `instance_id` of `endpoint`.
+    pub fn instance(&self, endpoint: &EndpointId, instance_id: u64) -> Instance {
+        Instance {
+            component: endpoint.component.clone(),
+            endpoint: endpoint.endpoint.clone(),
+            namespace: endpoint.namespace.clone(),
+            instance_id,
+            transport: self.transport.clone(),
+            direct: self.direct.clone(),
+        }
     }
 
     /// Refuses new requests and waits for the running ones.
@@ -78,4 +96,10 @@ pub enum CallError {
     /// The instance went away in the middle of an answer.
     #[error("the stream ended before the answer was complete")]
     StreamEnded,
+    /// The instance does not want this request; no other one would.
+    #[error("the instance refused the request: {0}")]
+    Refused(String),
+    /// This process cannot call or serve.
+    #[error("the request plane does not work here: {0}")]
+    Local(String),
 }

@@ -3,6 +3,7 @@
 pub mod embedded;
 mod error;
 mod load;
+pub mod mock;
 
 use futures::stream::BoxStream;
 use tandem_kv_cache::KvEventSubscription;

@@ -3,19 +3,20 @@
 mod banner;
 mod stack;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tandem_frontend::FrontendArgs;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
+use super::{bind, block_on};
 use crate::args::CacheArgs;
-use crate::model::HubArgs;
+use crate::model::ModelArgs;
+use crate::signals::Signals;
 use crate::workers_spec::WorkersSpec;
 
 /// Most time from the first signal to the end of the process.
@@ -40,14 +41,8 @@ pub(crate) struct UpArgs {
     #[arg(long, default_value = "prefill=1,decode=1", value_name = "SPEC")]
     pub workers: WorkersSpec,
 
-    /// Model directory, or model on the Hugging Face hub, as `ORG/NAME` or `ORG/NAME@REVISION`
-    /// (default: the small chat model inside this binary)
-    #[arg(long, value_name = "PATH_OR_HUB_ID")]
-    pub model: Option<String>,
-
-    /// Name under which the model is served [default: the hub id or the directory's name]
-    #[arg(long, value_name = "NAME")]
-    pub served_model_name: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
 
     /// Router configuration file [default: every domain to the served model]
     #[arg(long, value_name = "FILE")]
@@ -66,9 +61,6 @@ pub(crate) struct UpArgs {
     pub max_model_len: Option<usize>,
 
     #[command(flatten)]
-    pub(crate) hub: HubArgs,
-
-    #[command(flatten)]
     pub frontend: FrontendArgs,
 
     #[command(flatten)]
@@ -77,14 +69,7 @@ pub(crate) struct UpArgs {
 
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &UpArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the async runtime")?;
-    let result = runtime.block_on(serve(args));
-    // Whatever hangs in a blocking call must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result
+    block_on(serve(args))
 }
 
 async fn serve(args: &UpArgs) -> Result<()> {
@@ -117,33 +102,4 @@ async fn serve(args: &UpArgs) -> Result<()> {
 struct Listeners {
     gateway: TcpListener,
     frontend: TcpListener,
-}
-
-async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
-    let address = SocketAddr::new(host, port);
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
-}
-
-/// Interrupt and terminate. Both are listened for from the start, so none is lost in between.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

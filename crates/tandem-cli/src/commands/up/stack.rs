@@ -15,11 +15,11 @@ use tandem_frontend::Frontend;
 use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
 use tandem_runtime::Lifecycle;
 use tandem_runtime::discovery::MemoryDiscovery;
+use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
 use tandem_runtime::request_plane::MemoryRequestPlane;
 use tandem_semantic_router::{Router, RouterConfig};
 use tandem_tokenizer::ModelCard;
-use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
 use tandem_worker::engine::embedded::EmbeddedConfig;
 use tandem_worker::{Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::warn;
@@ -27,11 +27,13 @@ use tracing::warn;
 use super::banner::{Part, Summary};
 use super::{Listeners, UpArgs};
 use crate::commands::load_config;
-use crate::model::resolve;
-use crate::shipped::{NANO_CHAT, NANO_ENCODER};
+use crate::model::card_settings;
+use crate::shipped::NANO_ENCODER;
 
 /// Deployment that all parts of one process belong to.
 const NAMESPACE: &str = "tandem";
+/// Tokens per KV block.
+const BLOCK_SIZE: u32 = 16;
 /// Most time for requests in flight when the process was asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(3500);
 /// Most time between a worker's registration and the frontend's readiness.
@@ -53,9 +55,9 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
     let started = Instant::now();
     let mut parts = Vec::new();
     let cache = args.cache.directory();
-    let directory = timed(&mut parts, "model files", model_directory(args, &cache)).await?;
-    let name = served_name(args, &directory);
-    let card = ModelCard::from_dir(&directory, card_settings(&name))?;
+    let directory = timed(&mut parts, "model files", args.model.directory(&args.cache)).await?;
+    let name = args.model.served_name(&directory);
+    let card = ModelCard::from_dir(&directory, card_settings(&name, BLOCK_SIZE))?;
     let router_config = router_config(args, &name)?;
 
     let discovery = MemoryDiscovery::new();
@@ -71,6 +73,7 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
         discovery: Arc::new(discovery.join()),
         messaging: planes.messaging.clone(),
         requests: planes.requests.clone(),
+        namespace: None,
     };
     let frontend = Frontend::start(&args.frontend, frontend_planes, &mut registry, &plane);
     let workers = launch_workers(args, &directory, &card, &discovery, &planes);
@@ -91,6 +94,7 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
     http.spawn_to_end(Arc::clone(&frontend).serve(
         listeners.frontend,
         Arc::new(registry),
+        HttpOptions::default(),
         http.clone(),
     ));
     let gateway = gateway(
@@ -190,40 +194,6 @@ impl Detail for &'static str {
     }
 }
 
-async fn model_directory(args: &UpArgs, cache: &Path) -> Result<PathBuf> {
-    match &args.model {
-        Some(model) => resolve(model, &args.hub).await,
-        None => {
-            let cache = cache.to_owned();
-            tokio::task::spawn_blocking(move || NANO_CHAT.unpack(&cache)).await?
-        }
-    }
-}
-
-/// Capacity and role are each worker's own.
-fn card_settings(name: &str) -> CardSettings {
-    CardSettings {
-        display_name: Some(name.to_owned()),
-        max_context_length: None,
-        kv_cache_block_size: 16,
-        model_type: ModelType::CHAT.union(ModelType::COMPLETIONS),
-        runtime_config: RuntimeConfig::default(),
-    }
-}
-
-fn served_name(args: &UpArgs, directory: &Path) -> String {
-    if let Some(name) = &args.served_model_name {
-        return name.clone();
-    }
-    match &args.model {
-        None => NANO_CHAT.name.to_owned(),
-        Some(model) if Path::new(model).exists() => directory
-            .file_name()
-            .map_or_else(|| model.clone(), |name| name.to_string_lossy().into_owned()),
-        Some(model) => model.split('@').next().unwrap_or(model).to_owned(),
-    }
-}
-
 fn router_config(args: &UpArgs, model: &str) -> Result<RouterConfig> {
     let Some(path) = &args.config else {
         return Ok(RouterConfig::built_in(model));
@@ -251,6 +221,8 @@ async fn launch_workers(
             role,
             namespace: NAMESPACE.to_owned(),
             transfer_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            transfer: true,
+            mock: None,
             engine: EmbeddedConfig {
                 threads: args.threads.map(usize::from),
                 kv_blocks: Some(args.kv_blocks),

@@ -1,7 +1,9 @@
 //! What an embedded engine allows.
 
+use tandem_kv_cache::KvShape;
+
 use super::EmbeddedConfig;
-use super::model::{Decoder, ModelError};
+use super::model::ModelError;
 use crate::engine::EngineInfo;
 
 /// What an embedded engine allows.
@@ -20,10 +22,18 @@ pub(super) struct Limits {
     pub(super) eos_token_ids: Vec<u32>,
 }
 
+/// What limits follow from, on the model's side.
+#[derive(Debug, Clone)]
+pub(super) struct Dimensions {
+    pub(super) vocab_size: usize,
+    pub(super) max_positions: usize,
+    pub(super) eos_token_ids: Vec<u32>,
+    pub(super) shape: KvShape,
+}
+
 impl Limits {
-    pub(super) fn new(config: &EmbeddedConfig, decoder: &Decoder) -> Result<Self, ModelError> {
-        let model = decoder.config();
-        let shape = decoder.kv_shape(config.block_size);
+    pub(super) fn new(config: &EmbeddedConfig, model: &Dimensions) -> Result<Self, ModelError> {
+        let shape = model.shape;
         let unsupported = |feature, value: usize, supported| ModelError::Unsupported {
             feature,
             value: value.to_string(),

@@ -23,18 +23,19 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
-use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription};
+use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription, KvShape};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tokio::sync::{mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::disagg::{Handoff, KvIdentity};
-use self::limits::Limits;
+use self::limits::{Dimensions, Limits};
 use self::model::{Checkpoint, Decoder, ModelConfig, ModelError, SamplingDefaults};
 use self::scheduler::Scheduler;
 use self::sequence::{Role, Sequence};
 use self::step::Model;
 use self::thread::{Command, EngineThread, Status};
+use super::mock::{MockConfig, MockModel};
 use super::{Engine, EngineError, EngineInfo, EngineLoad};
 
 pub use kernel::Compute;
@@ -133,9 +134,51 @@ impl EmbeddedEngine {
         compute: Compute,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
-        let limits = Limits::new(&config, &decoder)?;
-        let shape = decoder.kv_shape(limits.block_size);
-        let identity = format!("{} {shape:?}", decoder.fingerprint());
+        let model = decoder.config();
+        let dimensions = Dimensions {
+            vocab_size: model.vocab_size,
+            max_positions: model.max_positions,
+            eos_token_ids: model.eos_token_ids.clone(),
+            shape: decoder.kv_shape(config.block_size),
+        };
+        let sampling = model.sampling;
+        let fingerprint = decoder.fingerprint().to_owned();
+        let model = Model::Decoder(Box::new(decoder), compute);
+        Self::run_model(model, &dimensions, (&fingerprint, sampling), config)
+    }
+
+    /// Starts with a mock of the model in `directory`: see [`mock`](super::mock).
+    pub fn mock(
+        directory: &Path,
+        mock: MockConfig,
+        config: EmbeddedConfig,
+    ) -> Result<Self, ModelError> {
+        let model = MockModel::read(directory, mock)?;
+        let dimensions = Dimensions {
+            vocab_size: model.vocab_size,
+            max_positions: model.max_positions,
+            eos_token_ids: model.eos_token_ids.clone(),
+            // The smallest that there is: nothing is ever read from the blocks.
+            shape: KvShape {
+                layers: 1,
+                kv_heads: 1,
+                head_dim: 1,
+                block_size: config.block_size,
+            },
+        };
+        let sampling = SamplingDefaults::default();
+        Self::run_model(Model::Mock(model), &dimensions, ("mock", sampling), config)
+    }
+
+    fn run_model(
+        model: Model,
+        dimensions: &Dimensions,
+        (fingerprint, sampling): (&str, SamplingDefaults),
+        config: EmbeddedConfig,
+    ) -> Result<Self, ModelError> {
+        let limits = Limits::new(&config, dimensions)?;
+        let shape = dimensions.shape;
+        let identity = format!("{fingerprint} {shape:?}");
         let kv = KvIdentity {
             fingerprint: format!("{:032x}", xxh3_128(identity.as_bytes())),
             shape,
@@ -151,7 +194,6 @@ impl EmbeddedEngine {
                 lease,
             ))
         });
-        let sampling = decoder.config().sampling;
         let status = Arc::new(Status::default());
         let (commands, received) = std::sync::mpsc::channel();
         let thread = EngineThread {
@@ -165,7 +207,7 @@ impl EmbeddedEngine {
                 running: Vec::new(),
                 fetching: Vec::new(),
             },
-            model: Model { decoder, compute },
+            model,
             leases: leases.clone(),
         };
         let thread = std::thread::Builder::new()

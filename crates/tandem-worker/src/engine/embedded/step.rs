@@ -12,43 +12,77 @@ use super::sampling::Choice;
 use super::scheduler::{Scheduler, Share, commit};
 use super::sequence::{Role, Sequence};
 use crate::engine::EngineCounters;
+use crate::engine::mock::{MockModel, Work};
 
 /// What a step needs beside the sequences.
 #[derive(Debug)]
-pub(super) struct Model {
-    pub(super) decoder: Decoder,
-    pub(super) compute: Compute,
+pub(super) enum Model {
+    /// A model that is computed.
+    Decoder(Box<Decoder>, Compute),
+    /// One that only takes time.
+    Mock(MockModel),
 }
 
 impl Model {
     /// Computes `shares` and chooses a token for each sequence that is up to date with it.
     pub(super) fn choose(&self, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
-        let Scheduler { running, store, .. } = scheduler;
-        let mut batch = Batch::default();
-        for share in shares {
-            let sequence = &running[share.sequence];
-            let start = sequence.computed;
-            batch.push(Span {
-                tokens: &sequence.tokens[start..start + share.tokens],
-                start,
-                row: 0,
-                blocks: &sequence.blocks,
-                logits: completes(share, sequence),
-            });
+        match self {
+            Self::Decoder(decoder, compute) => forward(decoder, compute, scheduler, shares),
+            Self::Mock(model) => pretend(model, scheduler, shares),
         }
-        let vocab = self.decoder.config().vocab_size;
-        self.compute.run(|| {
-            let mut logits = self.decoder.forward(&self.compute, &batch, store);
-            let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
-            let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
-            let jobs: Vec<_> = sequences
-                .map(|(_, sequence)| sequence)
-                .zip(logits.chunks_exact_mut(vocab))
-                .collect();
-            let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
-            jobs.into_par_iter().map(choose).collect()
-        })
     }
+}
+
+fn forward(
+    decoder: &Decoder,
+    compute: &Compute,
+    scheduler: &mut Scheduler,
+    shares: &[Share],
+) -> Vec<Choice> {
+    let Scheduler { running, store, .. } = scheduler;
+    let mut batch = Batch::default();
+    for share in shares {
+        let sequence = &running[share.sequence];
+        let start = sequence.computed;
+        batch.push(Span {
+            tokens: &sequence.tokens[start..start + share.tokens],
+            start,
+            row: 0,
+            blocks: &sequence.blocks,
+            logits: completes(share, sequence),
+        });
+    }
+    let vocab = decoder.config().vocab_size;
+    compute.run(|| {
+        let mut logits = decoder.forward(compute, &batch, store);
+        let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
+        let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
+        let jobs: Vec<_> = sequences
+            .map(|(_, sequence)| sequence)
+            .zip(logits.chunks_exact_mut(vocab))
+            .collect();
+        let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
+        jobs.into_par_iter().map(choose).collect()
+    })
+}
+
+fn pretend(model: &MockModel, scheduler: &Scheduler, shares: &[Share]) -> Vec<Choice> {
+    let parts = shares
+        .iter()
+        .map(|share| (share, &scheduler.running[share.sequence]));
+    model.take_time(parts.clone().map(|(share, sequence)| Work {
+        context: sequence.computed,
+        tokens: share.tokens,
+        decoding: sequence.decoding(),
+    }));
+    parts
+        .filter(|(share, sequence)| completes(share, sequence))
+        .map(|(_, sequence)| Choice {
+            token: model.next_token(&sequence.tokens),
+            logprob: None,
+            top: None,
+        })
+        .collect()
 }
 
 /// Whether the share reaches the sequence's last token.

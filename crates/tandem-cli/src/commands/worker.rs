@@ -1,0 +1,338 @@
+//! `tandem worker`: one engine of a cluster.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use prometheus_client::registry::Registry;
+use tandem_runtime::system::{Health, run as run_system_server};
+use tandem_runtime::{Discovery, Lifecycle};
+use tandem_tokenizer::ModelCard;
+use tandem_worker::engine::embedded::EmbeddedConfig;
+use tandem_worker::engine::mock::{MockConfig, StepTime};
+use tandem_worker::{Planes, Worker, WorkerOptions, WorkerRole};
+use tracing::{info, warn};
+
+use super::{bind, block_on, openmetrics};
+use crate::args::CacheArgs;
+use crate::model::ModelArgs;
+use crate::planes::PlaneArgs;
+use crate::signals::Signals;
+
+/// KV blocks of the mock engine, unless told otherwise: about what an 80 GB card holds of an 8B
+/// model.
+const MOCK_BLOCKS: usize = 16384;
+/// KV blocks of the embedded engine, unless told otherwise.
+const EMBEDDED_BLOCKS: usize = 2048;
+
+/// Arguments of `tandem worker`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkerCommandArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Namespace to join
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "dynamo",
+        env = "DYN_NAMESPACE"
+    )]
+    namespace: String,
+
+    /// Which part of a request the worker takes; `both` is the same as `decode`: a decode worker
+    /// computes prompts that no prefill worker has computed
+    #[arg(long, value_enum, default_value_t = WorkerType::Both)]
+    worker_type: WorkerType,
+
+    /// The same as --worker-type prefill
+    #[arg(long, conflicts_with_all = ["worker_type", "is_decode_worker"])]
+    is_prefill_worker: bool,
+
+    /// The same as --worker-type decode
+    #[arg(long, conflicts_with = "worker_type")]
+    is_decode_worker: bool,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
+    #[command(flatten)]
+    system: SystemArgs,
+
+    #[command(flatten)]
+    planes: PlaneArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Which part of a request a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WorkerType {
+    /// Prompts only
+    Prefill,
+    /// Answers
+    Decode,
+    /// Prompts and answers
+    Both,
+}
+
+/// How the model is run.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Engine")]
+struct EngineArgs {
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t = EngineKind::Embedded)]
+    engine: EngineKind,
+
+    /// How much faster than a real accelerator the mock engine is
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    speedup: f64,
+
+    /// Threads of the embedded engine [default: all processors]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// KV cache in blocks [default: 2048, with the mock engine 16384]
+    #[arg(long, value_name = "BLOCKS")]
+    kv_blocks: Option<usize>,
+
+    /// Tokens per KV block; a multiple of 16
+    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
+    block_size: u32,
+
+    /// Longest prompt and answer together, in tokens [default: the model's]
+    #[arg(long, value_name = "TOKENS")]
+    max_model_len: Option<usize>,
+
+    /// Sequences that run at a time
+    #[arg(long, value_name = "N")]
+    max_num_seqs: Option<usize>,
+
+    /// Tokens per step
+    #[arg(long, value_name = "TOKENS")]
+    max_num_batched_tokens: Option<usize>,
+
+    /// How KV blocks get from prefill to decode workers: `null` leaves them where they are
+    #[arg(long, value_enum, default_value_t = Connector::Tcp)]
+    connector: Connector,
+
+    /// Accepted for vLLM's sake: the engines here run on one device
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    tensor_parallel_size: usize,
+
+    /// Accepted for vLLM's sake: the engines here capture no graphs
+    #[arg(long)]
+    enforce_eager: bool,
+
+    /// Accepted for vLLM's sake: see --kv-blocks
+    #[arg(long, value_name = "FRACTION")]
+    gpu_memory_utilization: Option<f64>,
+}
+
+/// What runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EngineKind {
+    /// The engine inside this binary, on the processor
+    Embedded,
+    /// No model at all, but the time that one would take
+    Mock,
+}
+
+/// How KV blocks get from prefill to decode workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Connector {
+    /// Over TCP
+    Tcp,
+    /// Not at all: decode workers compute every prompt
+    Null,
+}
+
+/// The system server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "System server: /health, /live, /metrics")]
+struct SystemArgs {
+    /// Address that it listens on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), env = "DYN_SYSTEM_HOST")]
+    system_host: IpAddr,
+
+    /// Port that it listens on; 0 takes any free port
+    #[arg(long, default_value_t = 9090, env = "DYN_SYSTEM_PORT")]
+    system_port: u16,
+
+    /// Seconds that requests in flight get when the process is asked to stop
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        env = "DYN_WORKER_GRACEFUL_SHUTDOWN_TIMEOUT"
+    )]
+    drain_timeout: u64,
+}
+
+/// Runs until a signal asks to stop.
+pub(crate) fn run(args: &WorkerCommandArgs) -> Result<()> {
+    args.engine.check()?;
+    block_on(serve(args))
+}
+
+#[expect(clippy::print_stdout, reason = "people wait for these lines")]
+async fn serve(args: &WorkerCommandArgs) -> Result<()> {
+    let started = Instant::now();
+    let SystemArgs {
+        system_host,
+        system_port,
+        drain_timeout,
+    } = args.system;
+    let listener = bind(system_host, system_port, "--system-port").await?;
+    let system_address = listener.local_addr()?;
+    let mut signals = Signals::install()?;
+    let system = Lifecycle::new();
+    let plane = Lifecycle::new();
+    let (worker, model, discovery) = tokio::select! {
+        launched = launch(args, &plane) => launched?,
+        () = signals.next() => return Ok(()),
+    };
+    let role = args.role();
+    let health = Health::new(&["generate"]);
+    let mut registry = Registry::default();
+    let engine = (role.component().to_owned(), Arc::clone(worker.engine()));
+    tandem_worker::metrics::register(vec![engine], &mut registry);
+    let metrics = Arc::new(move || openmetrics(&registry));
+    system.spawn_to_end(run_system_server(
+        listener,
+        health.clone(),
+        metrics,
+        system.clone(),
+    ));
+    health.set(true);
+    let info = worker.engine().info();
+    println!(
+        "worker {} {:x} serves {model}: {} KV blocks of {}, context {}",
+        role.component(),
+        discovery.lease(),
+        info.total_blocks,
+        info.block_size,
+        info.context_length
+    );
+    println!("system http://{system_address}");
+    println!("ready in {:.1} s", started.elapsed().as_secs_f64());
+
+    signals.next().await;
+    info!("stopping: requests in flight may finish");
+    health.set(false);
+    tokio::select! {
+        stopped = tokio::time::timeout(Duration::from_secs(drain_timeout), worker.stop()) => {
+            if stopped.is_err() {
+                warn!("cut off requests that took too long");
+                drop(discovery.revoke().await);
+            }
+        }
+        () = signals.next() => info!("stopped at once: second signal"),
+    }
+    for lifecycle in [system, plane] {
+        if let Err(error) = lifecycle.stop(Duration::from_secs(1)).await {
+            warn!(%error, "left tasks behind");
+        }
+    }
+    Ok(())
+}
+
+/// Loads the model and joins; returns the worker, its model's name, and where it is registered.
+async fn launch(
+    args: &WorkerCommandArgs,
+    plane: &Lifecycle,
+) -> Result<(Worker, String, Arc<dyn Discovery>)> {
+    let planes = args.planes.connect(plane);
+    let directory = args.model.directory(&args.cache);
+    let (planes, directory) = tokio::try_join!(planes, directory)?;
+    let name = args.model.served_name(&directory);
+    let settings = crate::model::card_settings(&name, args.engine.block_size);
+    let card = ModelCard::from_dir(&directory, settings)?;
+    let role = args.role();
+    let transfer = args.engine.connector == Connector::Tcp;
+    if role == WorkerRole::Prefill && !transfer {
+        warn!("this prefill worker hands no KV blocks over: decode workers compute every prompt");
+    }
+    let options = WorkerOptions {
+        directory,
+        card,
+        role,
+        namespace: args.namespace.clone(),
+        transfer_host: args.planes.host(),
+        transfer,
+        engine: args.engine.config(),
+        mock: args.engine.mock(),
+    };
+    let discovery: Arc<dyn Discovery> = planes.discovery;
+    let planes = Planes {
+        discovery: Arc::clone(&discovery),
+        messaging: planes.messaging,
+        requests: planes.requests,
+    };
+    let worker = Worker::launch(options, planes).await?;
+    Ok((worker, name, discovery))
+}
+
+impl WorkerCommandArgs {
+    const fn role(&self) -> WorkerRole {
+        match self.worker_type {
+            _ if self.is_prefill_worker => WorkerRole::Prefill,
+            WorkerType::Prefill => WorkerRole::Prefill,
+            WorkerType::Decode | WorkerType::Both => WorkerRole::Decode,
+        }
+    }
+}
+
+impl EngineArgs {
+    /// Says what was asked for but means nothing here.
+    fn check(&self) -> Result<()> {
+        if self.tensor_parallel_size != 1 && self.engine == EngineKind::Embedded {
+            bail!(
+                "the embedded engine runs on one device: --tensor-parallel-size must be 1, not {}",
+                self.tensor_parallel_size
+            );
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> EmbeddedConfig {
+        let defaults = EmbeddedConfig::default();
+        let (blocks, sequences, tokens) = match self.engine {
+            EngineKind::Embedded => (
+                EMBEDDED_BLOCKS,
+                defaults.max_sequences,
+                defaults.max_batched_tokens,
+            ),
+            // vLLM's own defaults.
+            EngineKind::Mock => (MOCK_BLOCKS, 256, 8192),
+        };
+        EmbeddedConfig {
+            threads: self.threads.map(usize::from),
+            block_size: self.block_size as usize,
+            kv_blocks: Some(self.kv_blocks.unwrap_or(blocks)),
+            context_length: self.max_model_len,
+            max_sequences: self.max_num_seqs.unwrap_or(sequences),
+            max_batched_tokens: self.max_num_batched_tokens.unwrap_or(tokens),
+            ..defaults
+        }
+    }
+
+    fn mock(&self) -> Option<MockConfig> {
+        (self.engine == EngineKind::Mock).then(|| MockConfig {
+            speedup: self.speedup,
+            step_time: StepTime::default(),
+        })
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(_) => Err("must be more than 0".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,122 @@
+//! Discovery in etcd, with the keys and rules of Dynamo 0.6.1.
+//!
+//! A store that is out of reach costs nothing but news: readers keep what they know (`watch`),
+//! and a process writes its entries again as soon as it can (`keeper`).
+
+mod client;
+mod keeper;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Discovery, DiscoveryError, DiscoveryEvent};
+use crate::lifecycle::Lifecycle;
+use client::EtcdClient;
+use keeper::Keeper;
+use watch::Watch;
+
+/// Pause after the first failed attempt; doubles up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between attempts.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// Most time that a write waits for a store that is out of reach.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to reach etcd.
+#[derive(Debug, Clone)]
+pub struct EtcdOptions {
+    /// Addresses of the members; a scheme is optional.
+    pub endpoints: Vec<String>,
+    /// How long entries outlive a process that is gone.
+    pub lease_ttl: Duration,
+    /// Most time to wait for the store at the start.
+    pub connect_timeout: Duration,
+}
+
+/// One lease on an etcd cluster.
+pub struct EtcdDiscovery {
+    client: EtcdClient,
+    keeper: Arc<Keeper>,
+    lease_ttl: Duration,
+}
+
+impl EtcdDiscovery {
+    /// Takes a lease and keeps it until `lifecycle` stops.
+    ///
+    /// # Errors
+    /// An address is malformed, or no member answered in time.
+    pub async fn connect(
+        options: EtcdOptions,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, DiscoveryError> {
+        let client = EtcdClient::new(&options.endpoints)?;
+        let deadline = Instant::now() + options.connect_timeout;
+        let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
+        let keeper = Arc::new(Keeper::new(client.clone(), lease, options.lease_ttl));
+        lifecycle.spawn(Arc::clone(&keeper).run());
+        Ok(Self {
+            client,
+            keeper,
+            lease_ttl: options.lease_ttl,
+        })
+    }
+}
+
+impl Discovery for EtcdDiscovery {
+    fn lease(&self) -> u64 {
+        self.keeper.lease().cast_unsigned()
+    }
+
+    fn put(&self, key: String, value: Bytes) -> BoxFuture<'_, Result<(), DiscoveryError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + WRITE_PATIENCE;
+            retry(deadline, || self.keeper.put(&key, &value)).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), DiscoveryError>> {
+        Box::pin(self.keeper.delete(key))
+    }
+
+    fn watch(&self, prefix: &str) -> BoxStream<'static, DiscoveryEvent> {
+        // Whatever vanished during an outage gets one lease's time to come back.
+        let watch = Watch::new(self.client.clone(), prefix, self.lease_ttl);
+        stream::unfold(watch, |mut watch| async {
+            let event = watch.next().await;
+            Some((event, watch))
+        })
+        .boxed()
+    }
+
+    fn revoke(&self) -> BoxFuture<'_, Result<(), DiscoveryError>> {
+        Box::pin(self.keeper.revoke())
+    }
+}
+
+/// Repeats `attempt` while the store is out of reach, until `deadline`.
+async fn retry<T, F>(deadline: Instant, mut attempt: impl FnMut() -> F) -> Result<T, DiscoveryError>
+where
+    F: Future<Output = Result<T, DiscoveryError>>,
+{
+    let mut pause = MIN_PAUSE;
+    let mut warned = false;
+    loop {
+        match attempt().await {
+            Err(DiscoveryError::Unavailable(reason)) if Instant::now() + pause < deadline => {
+                if !std::mem::replace(&mut warned, true) {
+                    warn!(%reason, "waiting for etcd");
+                }
+            }
+            result => return result,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}

@@ -1,0 +1,232 @@
+//! Follows the entries below a prefix through outages, compaction and fail-over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tonic::Streaming;
+use tracing::{info, warn};
+
+use super::client::{EtcdClient, EventType, Listing, WatchResponse};
+use super::{MAX_PAUSE, MIN_PAUSE};
+use crate::discovery::{DiscoveryError, DiscoveryEvent};
+
+/// A reader's view: what it was told, and how it goes on.
+///
+/// When the connection was lost, everything is listed again and only the difference is told. An
+/// entry that is not there after an outage is doubtful, not gone: its lease may have expired while
+/// its process could not renew it. It gets some time to come back before its end is told.
+pub(super) struct Watch {
+    client: EtcdClient,
+    prefix: String,
+    grace: Duration,
+    known: BTreeMap<String, Bytes>,
+    doubtful: BTreeMap<String, Instant>,
+    untold: VecDeque<DiscoveryEvent>,
+    changes: Option<Streaming<WatchResponse>>,
+    listed: bool,
+    failures: u32,
+}
+
+impl Watch {
+    pub(super) fn new(client: EtcdClient, prefix: &str, grace: Duration) -> Self {
+        Self {
+            client,
+            prefix: prefix.to_owned(),
+            grace,
+            known: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
+            untold: VecDeque::new(),
+            changes: None,
+            listed: false,
+            failures: 0,
+        }
+    }
+
+    /// The next change.
+    pub(super) async fn next(&mut self) -> DiscoveryEvent {
+        loop {
+            if let Some(event) = self.untold.pop_front() {
+                return event;
+            }
+            let advanced = match &mut self.changes {
+                None => self.open().await,
+                Some(changes) => {
+                    let doubt = self.doubtful.values().min().copied();
+                    let decision = tokio::time::sleep_until(doubt.unwrap_or_else(Instant::now));
+                    tokio::select! {
+                        message = changes.message() => match message {
+                            Ok(Some(message)) => self.receive(message),
+                            Ok(None) => Err(DiscoveryError::Unavailable(
+                                "the stream of changes ended".to_owned(),
+                            )),
+                            Err(status) => {
+                                Err(DiscoveryError::Unavailable(status.message().to_owned()))
+                            }
+                        },
+                        () = decision, if doubt.is_some() => {
+                            self.give_up_doubtful(Instant::now());
+                            Ok(())
+                        }
+                    }
+                }
+            };
+            if let Err(error) = advanced {
+                self.pause(&error).await;
+            }
+        }
+    }
+
+    async fn pause(&mut self, error: &DiscoveryError) {
+        self.changes = None;
+        if self.failures == 0 {
+            warn!(prefix = %self.prefix, %error, "lost sight of etcd: keeping what is known");
+        }
+        let pause = (MIN_PAUSE * 2_u32.saturating_pow(self.failures.min(8))).min(MAX_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn open(&mut self) -> Result<(), DiscoveryError> {
+        let listing = self.client.list(&self.prefix).await?;
+        let from = listing.revision + 1;
+        self.changes = Some(self.client.watch(&self.prefix, from).await?);
+        self.reconcile(listing, Instant::now());
+        if self.failures > 0 {
+            info!(prefix = %self.prefix, entries = self.known.len(), "following etcd again");
+            self.failures = 0;
+        }
+        Ok(())
+    }
+
+    /// Tells the difference between what is known and what is there.
+    fn reconcile(&mut self, listing: Listing, now: Instant) {
+        let there: BTreeMap<String, Bytes> = listing.entries.into_iter().collect();
+        if self.listed {
+            let missing = self.known.keys().filter(|key| !there.contains_key(*key));
+            for key in missing {
+                self.doubtful.entry(key.clone()).or_insert(now + self.grace);
+            }
+        }
+        self.listed = true;
+        for (key, value) in there {
+            self.put(key, value);
+        }
+    }
+
+    fn receive(&mut self, message: WatchResponse) -> Result<(), DiscoveryError> {
+        if message.canceled || message.compact_revision > 0 {
+            let reason = if message.compact_revision > 0 {
+                "the revision was compacted"
+            } else {
+                &message.cancel_reason
+            };
+            return Err(DiscoveryError::Unavailable(reason.to_owned()));
+        }
+        for event in message.events {
+            let deleted = event.r#type() == EventType::Delete;
+            let Some(entry) = event.kv else { continue };
+            let Ok(key) = String::from_utf8(entry.key.into()) else {
+                continue;
+            };
+            if deleted {
+                self.delete(key);
+            } else {
+                self.put(key, entry.value);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: String, value: Bytes) {
+        self.doubtful.remove(&key);
+        if self.known.get(&key) == Some(&value) {
+            return;
+        }
+        self.known.insert(key.clone(), value.clone());
+        self.untold.push_back(DiscoveryEvent::Put { key, value });
+    }
+
+    fn delete(&mut self, key: String) {
+        self.doubtful.remove(&key);
+        if self.known.remove(&key).is_some() {
+            self.untold.push_back(DiscoveryEvent::Delete { key });
+        }
+    }
+
+    fn give_up_doubtful(&mut self, now: Instant) {
+        let due = self.doubtful.iter().filter(|(_, until)| **until <= now);
+        for key in due.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.delete(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> Watch {
+        let client = EtcdClient::new(&["127.0.0.1:1".to_owned()]).unwrap();
+        Watch::new(client, "v1/", Duration::from_secs(10))
+    }
+
+    fn listing(keys: &[&str]) -> Listing {
+        let entries = keys.iter().map(|key| ((*key).to_owned(), Bytes::new()));
+        Listing {
+            revision: 1,
+            entries: entries.collect(),
+        }
+    }
+
+    fn told(watch: &mut Watch) -> Vec<String> {
+        let events = watch.untold.drain(..);
+        events
+            .map(|event| match event {
+                DiscoveryEvent::Put { key, .. } => format!("+{key}"),
+                DiscoveryEvent::Delete { key } => format!("-{key}"),
+            })
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_difference_is_told_after_an_outage() {
+        let mut watch = watch();
+        let start = Instant::now();
+        watch.reconcile(listing(&["v1/a", "v1/b"]), start);
+        assert_eq!(told(&mut watch), ["+v1/a", "+v1/b"]);
+        watch.reconcile(listing(&["v1/b", "v1/c"]), start);
+        assert_eq!(told(&mut watch), ["+v1/c"], "v1/a may come back");
+        watch.give_up_doubtful(start + Duration::from_secs(9));
+        assert!(told(&mut watch).is_empty());
+        watch.give_up_doubtful(start + Duration::from_secs(10));
+        assert_eq!(told(&mut watch), ["-v1/a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_comes_back_was_never_gone() {
+        let mut watch = watch();
+        let start = Instant::now();
+        watch.reconcile(listing(&["v1/a"]), start);
+        watch.reconcile(listing(&[]), start);
+        watch.put("v1/a".to_owned(), Bytes::new());
+        watch.give_up_doubtful(start + Duration::from_secs(60));
+        assert_eq!(told(&mut watch), ["+v1/a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn compaction_and_cancellation_end_the_stream_of_changes() {
+        let mut watch = watch();
+        let compacted = WatchResponse {
+            compact_revision: 7,
+            ..WatchResponse::default()
+        };
+        assert!(watch.receive(compacted).is_err());
+        let canceled = WatchResponse {
+            canceled: true,
+            ..WatchResponse::default()
+        };
+        assert!(watch.receive(canceled).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! Requests over NATS, answered over a TCP connection that the worker makes to the caller, as
+//! Dynamo 0.6.1 does.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::service::Request;
+use async_nats::service::endpoint::Endpoint;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::answers::{Answers, OpenError};
+use super::connection::Connection;
+use super::pool::connect;
+use super::serving::Served;
+use super::two_part::Frame;
+use super::wire::{Control, DialBack, Handshake, json};
+use super::{CallError, Responses};
+use crate::lifecycle::Lifecycle;
+
+/// Most time between a worker's acknowledgement and its connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where workers dial back to.
+pub(super) struct AnswerServer {
+    address: SocketAddr,
+    expected: Arc<Expected>,
+}
+
+/// Who waits for which connection.
+#[derive(Default)]
+struct Expected {
+    waiting: Mutex<HashMap<String, oneshot::Sender<Connection>>>,
+}
+
+/// Stops to wait when dropped.
+struct Waiting<'a> {
+    expected: &'a Expected,
+    subject: String,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.expected.waiting.lock().remove(&self.subject);
+    }
+}
+
+impl AnswerServer {
+    /// Listens on any free port of `host`.
+    pub(super) async fn start(host: IpAddr, lifecycle: &Lifecycle) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::new(host, 0)).await?;
+        let address = listener.local_addr()?;
+        let expected = Arc::new(Expected::default());
+        lifecycle.spawn(accept(listener, Arc::clone(&expected), lifecycle.clone()));
+        Ok(Self { address, expected })
+    }
+
+    /// Sends a request to `subject` and waits for the worker to dial back.
+    pub(super) async fn call(
+        &self,
+        client: &Client,
+        subject: &str,
+        (instance_id, request_id): (u64, &str),
+        request: Bytes,
+    ) -> Result<Responses, CallError> {
+        let unreachable = || CallError::Unreachable { instance_id };
+        let answer = uuid::Uuid::new_v4().to_string();
+        let (sender, connected) = oneshot::channel();
+        self.expected.waiting.lock().insert(answer.clone(), sender);
+        let waiting = Waiting {
+            expected: &self.expected,
+            subject: answer,
+        };
+        let address = self.address.to_string();
+        let control = Control::new(request_id, &address, &waiting.subject);
+        let frame = Frame {
+            header: json(&control).into(),
+            body: request,
+        };
+        let sent = client.request(subject.to_owned(), frame.to_bytes()).await;
+        sent.map_err(|error| {
+            debug!(subject, %error, "a worker does not take a request");
+            unreachable()
+        })?;
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connected).await;
+        let Ok(Ok(connection)) = connected else {
+            debug!(subject, "a worker did not dial back");
+            return Err(unreachable());
+        };
+        match Answers::open(connection, None, instance_id).await {
+            Ok(answers) => Ok(answers.into_stream()),
+            Err(OpenError::Silent) => Err(unreachable()),
+            Err(OpenError::Refused(error)) => Err(error),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, expected: Arc<Expected>, lifecycle: Lifecycle) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                lifecycle.spawn(receive(stream, Arc::clone(&expected)));
+            }
+            Err(error) => {
+                warn!(%error, "failed to accept a worker's connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Hands a worker's connection to the call that waits for it.
+async fn receive(stream: TcpStream, expected: Arc<Expected>) {
+    let Ok(mut connection) = Connection::new(stream) else {
+        return;
+    };
+    let first = tokio::time::timeout(CONNECT_TIMEOUT, connection.reader.next()).await;
+    let Ok(Ok(Some(frame))) = first else { return };
+    let Ok(handshake) = serde_json::from_slice::<Handshake>(&frame.header) else {
+        debug!("a connection did not say which answer it brings");
+        return;
+    };
+    let waiting = expected.waiting.lock().remove(&handshake.subject);
+    if let Some(waiting) = waiting {
+        // If the caller has left in between, the connection ends here and tells the worker.
+        drop(waiting.send(connection));
+    }
+}
+
+/// Takes the requests of `endpoint` until it is stopped or `served` closes.
+pub(super) async fn serve(mut endpoint: Endpoint, served: Served, tasks: TaskTracker) {
+    loop {
+        tokio::select! {
+            biased;
+            request = endpoint.next() => match request {
+                Some(request) => {
+                    let running = served.in_flight.token();
+                    let served = served.clone();
+                    tasks.spawn(async move {
+                        answer(request, &served).await;
+                        drop(running);
+                    });
+                }
+                None => return,
+            },
+            () = served.closing.cancelled() => break,
+            () = served.cut.cancelled() => break,
+        }
+    }
+    if let Err(error) = endpoint.stop().await {
+        warn!(%error, "failed to leave a NATS subject");
+    }
+}
+
+async fn answer(request: Request, served: &Served) {
+    if let Err(error) = request.respond(Ok(Bytes::new())).await {
+        warn!(%error, "failed to acknowledge a request");
+        return;
+    }
+    let mut payload = BytesMut::from(&*request.message.payload);
+    let Ok(Some(Frame { header, body })) = Frame::decode(&mut payload) else {
+        warn!("received a request that is not a frame");
+        return;
+    };
+    let (request_id, dial_back) = match parse(&header) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            warn!(%error, "received a request that does not say where to answer");
+            return;
+        }
+    };
+    let mut connection = match connect(&dial_back.address).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            warn!(address = dial_back.address, %error, "cannot reach a caller");
+            return;
+        }
+    };
+    let handshake = Handshake {
+        subject: dial_back.subject,
+        stream_type: dial_back.stream_type,
+    };
+    let greeted = connection.send(&Frame::header(json(&handshake))).await;
+    if greeted.is_ok() && served.answer(&mut connection, &request_id, body).await {
+        // The caller closes first, when it has read everything.
+        drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.reader.next()).await);
+    }
+}
+
+fn parse(header: &[u8]) -> Result<(String, DialBack), serde_json::Error> {
+    let control: Control = serde_json::from_slice(header)?;
+    let dial_back = serde_json::from_str(&control.connection_info.info)?;
+    Ok((control.id, dial_back))
+}

@@ -1,0 +1,7 @@
+//! The planes over real etcd and NATS servers.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod discovery;
+mod messaging;
+mod requests;
+mod servers;

@@ -1,0 +1,136 @@
+//! Real servers on loopback, each with a directory of its own.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+/// A server process that can be stopped and started again with the same data and port.
+pub(crate) struct Server {
+    program: PathBuf,
+    args: Vec<String>,
+    port: u16,
+    child: Option<Child>,
+    data: TempDir,
+}
+
+impl Server {
+    /// etcd; `None`, with a note, if it is not installed.
+    pub(crate) async fn etcd() -> Option<Self> {
+        let program = find("etcd")?;
+        let data = tempfile::tempdir().unwrap();
+        let (port, peer) = (free_port(), free_port());
+        let url = format!("http://127.0.0.1:{port}");
+        let peer = format!("http://127.0.0.1:{peer}");
+        let args = [
+            ("--data-dir", data.path().to_string_lossy().into_owned()),
+            ("--listen-client-urls", url.clone()),
+            ("--advertise-client-urls", url),
+            ("--listen-peer-urls", peer.clone()),
+            ("--initial-advertise-peer-urls", peer.clone()),
+            ("--initial-cluster", format!("default={peer}")),
+        ];
+        let args = args.map(|(name, value)| format!("{name}={value}"));
+        Some(Self::start(program, args.into(), port, data).await)
+    }
+
+    /// nats-server with JetStream; `None`, with a note, if it is not installed.
+    pub(crate) async fn nats() -> Option<Self> {
+        let program = find("nats-server")?;
+        let data = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let args = [
+            "-js".to_owned(),
+            "-a=127.0.0.1".to_owned(),
+            format!("-p={port}"),
+            format!("-sd={}", data.path().display()),
+        ];
+        Some(Self::start(program, args.into(), port, data).await)
+    }
+
+    async fn start(program: PathBuf, args: Vec<String>, port: u16, data: TempDir) -> Self {
+        let mut server = Self {
+            program,
+            args,
+            port,
+            child: None,
+            data,
+        };
+        server.resume().await;
+        server
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Kills the process; its data stays.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Kills the process and deletes its data.
+    pub(crate) fn lose_data(&mut self) {
+        self.stop();
+        for entry in std::fs::read_dir(self.data.path()).unwrap() {
+            std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    /// Makes etcd forget what was before `revision`.
+    pub(crate) fn compact(&self, revision: u64) {
+        let endpoints = format!("--endpoints={}", self.address());
+        let done = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args([&endpoints, "compact", &revision.to_string()])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    /// Starts the process and waits until it accepts connections.
+    pub(crate) async fn resume(&mut self) {
+        let child = Command::new(&self.program)
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        self.child = Some(child.unwrap());
+        for _ in 0..200 {
+            if TcpStream::connect(self.address()).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{} does not listen", self.program.display());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
+    let found = folders.map(|folder| Path::new(folder).join(name));
+    let found = found.into_iter().find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("skipped: {name} is not installed");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
