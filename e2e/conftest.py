@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
+from cluster import Cluster
 from openai_client import sdk
 from tandem_process import MODEL, Tandem
 
@@ -52,6 +53,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
         for name, value in getattr(item, "funcargs", {}).items():
             if isinstance(value, Tandem):
                 report.sections.append((f"tandem ({name})", value.story()))
+            if isinstance(value, Cluster):
+                for node in value.nodes:
+                    report.sections.append((f"cluster: {node.command[1]}", node.story()))
     return report
 
 
@@ -91,6 +95,27 @@ def up(run: Callable[..., Tandem], cache_dir: Path) -> Callable[..., Tandem]:
         return run("up", *ports, "--cache-dir", str(cache_dir), *flags).wait_until_ready()
 
     return start
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    binary: Path,
+    environment: dict[str, str],
+    cache_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Cluster]:
+    """Fresh etcd and NATS servers; what a test starts on them is stopped with them."""
+    drop = ("ETCD_", "NATS_")
+    env = {name: value for name, value in environment.items() if not name.startswith(drop)}
+    opened = Cluster(binary, env, tmp_path_factory.mktemp("cluster"), cache_dir)
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture(scope="session")
+def cache_model() -> Path:
+    """The directory of the small chat model."""
+    return Path(__file__).resolve().parent.parent / "models/tandem-nano-chat"
 
 
 @pytest.fixture(scope="session")

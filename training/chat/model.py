@@ -56,7 +56,7 @@ def llama_config(shape: ModelShape) -> dict:
         "tie_word_embeddings": True,
         "initializer_range": 0.02,
         "use_cache": True,
-        "bos_token_id": None,
+        "bos_token_id": 0,
         "eos_token_id": 2,
         "pad_token_id": 0,
         "torch_dtype": "bfloat16",

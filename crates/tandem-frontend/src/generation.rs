@@ -54,6 +54,7 @@ impl Dispatcher {
             },
             leg: None,
             lost: Vec::new(),
+            moves: 0,
             finished: false,
         };
         stream::unfold(generation, |mut generation| async {
@@ -68,8 +69,10 @@ impl Dispatcher {
 struct Generation {
     job: Job,
     leg: Option<DecodeLeg>,
-    /// Workers that were lost while they served this request.
+    /// Workers that were lost while they served this request, or did not take it.
     lost: Vec<u64>,
+    /// Times that the request went on elsewhere after it had begun.
+    moves: u32,
     finished: bool,
 }
 
@@ -110,7 +113,8 @@ impl Generation {
             };
             let worker = leg.chosen.instance.instance_id;
             self.leg = None;
-            if let Err(error) = self.lose(worker, &error) {
+            self.lose(worker, &error);
+            if let Err(error) = self.go_on() {
                 return Some(self.fail(error));
             }
         }
@@ -160,21 +164,21 @@ impl Generation {
         Err(error)
     }
 
-    /// Notes that `worker` is lost; an error if the request may not move any more.
-    fn lose(&mut self, worker: u64, error: &CallError) -> Result<(), FrontendError> {
-        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker in the middle of a request");
+    /// Leaves `worker` alone from now on.
+    fn lose(&mut self, worker: u64, error: &CallError) {
+        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker");
         self.job.model.decode.inhibit(worker);
         self.lost.push(worker);
-        let moves = u32::try_from(self.lost.len()).unwrap_or(u32::MAX);
-        if moves > self.job.dispatcher.migration_limit {
+    }
+
+    /// Counts that the request goes on elsewhere; an error if it may not any more.
+    fn go_on(&mut self) -> Result<(), FrontendError> {
+        if self.moves >= self.job.dispatcher.migration_limit {
             return Err(FrontendError::WorkerLost);
         }
-        self.job
-            .dispatcher
-            .metrics
-            .migrations
-            .get_or_create(&self.job.labels)
-            .inc();
+        self.moves += 1;
+        let migrations = &self.job.dispatcher.metrics.migrations;
+        migrations.get_or_create(&self.job.labels).inc();
         Ok(())
     }
 
@@ -210,10 +214,11 @@ impl Generation {
                 Err(error @ CallError::Local(_)) => {
                     return Err(FrontendError::Internal(error.to_string()));
                 }
+                // Nothing has begun, so that another worker may be asked as long as there is one.
                 Err(error @ (CallError::Unreachable { .. } | CallError::StreamEnded)) => {
                     let worker = chosen.instance.instance_id;
                     drop(chosen);
-                    self.lose(worker, &error)?;
+                    self.lose(worker, &error);
                 }
             }
         }

@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::stage::{Actor, Script, Stage};
+
+/// Longer than what decode workers compute themselves.
+const LONG: &str = "The gardener carried a basket of apples by the river and sold it in the \
+    market near the hill. Our teacher counted two horses on the road behind the house. The old \
+    baker repaired the wooden door and watched the blue boat.";
+
+async fn asked(actor: &Actor) {
+    while actor.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn text(body: &Value) -> &str {
+    body["choices"][0]["text"].as_str().unwrap()
+}
+
+fn has(metrics: &str, line: &str) {
+    assert!(metrics.contains(line), "{line} not in\n{metrics}");
+}
+
+#[tokio::test]
+async fn a_prefill_worker_hands_its_parameters_to_the_decode_worker() {
+    let stage = Stage::new(&[]).await;
+    let (decode, _decode) = stage.join(Script::Finish(vec![300, 301])).await;
+    let params = json!({"blocks": [1, 2]});
+    let (prefill, _prefill) = stage.join(Script::Prefill(params.clone())).await;
+    stage.ready(2).await;
+    let (status, _) = stage.complete(LONG, 2).await;
+    assert_eq!(status, 200);
+    assert_eq!(prefill.requests().len(), 1);
+    assert_eq!(decode.requests()[0].disaggregated_params, Some(params));
+    let metrics = stage.metrics().await;
+    has(
+        &metrics,
+        "dynamo_frontend_remote_prefills_total{model=\"tandem-nano-chat\"} 1",
+    );
+}
+
+#[tokio::test]
+async fn without_its_prefill_worker_the_decode_worker_computes_the_prompt() {
+    let stage = Stage::new(&[]).await;
+    let (decode, _decode) = stage.join(Script::Finish(vec![300, 301])).await;
+    let (prefill, killed) = stage.join(Script::Prefill(json!({}))).await;
+    stage.ready(2).await;
+    drop(killed);
+    let (status, body) = stage.complete(LONG, 2).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["usage"]["completion_tokens"], 2);
+    assert!(prefill.requests().is_empty());
+    assert_eq!(decode.requests().len(), 1);
+    assert_eq!(decode.requests()[0].disaggregated_params, None);
+    let metrics = stage.metrics().await;
+    has(
+        &metrics,
+        "dynamo_frontend_prefill_fallbacks_total{reason=\"call_failed\"} 1",
+    );
+}
+
+#[tokio::test]
+async fn a_lost_decode_worker_is_replaced_in_mid_stream() {
+    let stage = Stage::new(&[]).await;
+    let tokens = vec![300, 301, 302, 303, 304];
+    let (first, killed) = stage.join(Script::Hang(tokens[..3].to_vec())).await;
+    stage.ready(1).await;
+    let asking = stage.complete("Tell me a story", 5);
+    let losing = async {
+        asked(&first).await;
+        // The tokens need no time to arrive once the request has.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let second = stage.join(Script::Finish(tokens[3..].to_vec())).await;
+        stage.ready(2).await;
+        drop(killed);
+        second
+    };
+    let ((status, body), (second, _served)) = tokio::join!(asking, losing);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["usage"]["completion_tokens"], 5);
+    let (asked_first, asked_second) = (&first.requests()[0], &second.requests()[0]);
+    let gone_on: Vec<u32> = [&*asked_first.token_ids, &tokens[..3]].concat();
+    assert_eq!(asked_second.token_ids, gone_on);
+    assert_eq!(asked_second.stop_conditions.max_tokens, Some(2));
+    let metrics = stage.metrics().await;
+    has(
+        &metrics,
+        "dynamo_frontend_migrations_total{model=\"tandem-nano-chat\"} 1",
+    );
+
+    // The client saw what one healthy worker would have said.
+    let calm = Stage::new(&[]).await;
+    let (_, _served) = calm.join(Script::Finish(tokens)).await;
+    calm.ready(1).await;
+    let (_, whole) = calm.complete("Tell me a story", 5).await;
+    assert_eq!(text(&body), text(&whole));
+}
+
+#[tokio::test]
+async fn a_request_moves_only_so_often() {
+    let stage = Stage::new(&["--migration-limit", "0"]).await;
+    let (first, killed) = stage.join(Script::Hang(vec![300])).await;
+    let (_, _second) = {
+        stage.ready(1).await;
+        let asking = stage.complete("Tell me a story", 5);
+        let losing = async {
+            asked(&first).await;
+            let second = stage.join(Script::Finish(vec![301])).await;
+            stage.ready(2).await;
+            drop(killed);
+            second
+        };
+        let ((status, body), second) = tokio::join!(asking, losing);
+        assert_eq!(status, 502, "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(!message.contains("stream"), "no internals: {message}");
+        second
+    };
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_respond_is_no_move() {
+    let stage = Stage::new(&["--migration-limit", "0", "--router-mode", "round-robin"]).await;
+    let (dead, killed) = stage.join(Script::Finish(vec![300])).await;
+    let (alive, _served) = stage.join(Script::Finish(vec![300])).await;
+    stage.ready(2).await;
+    drop(killed);
+    for _ in 0..4 {
+        let (status, body) = stage.complete("Hi", 1).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    assert!(dead.requests().is_empty());
+    assert_eq!(alive.requests().len(), 4);
+}

@@ -1,0 +1,219 @@
+//! A frontend, and workers that do what a test says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::Parser;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tandem_frontend::{Frontend, FrontendArgs, Planes};
+use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, FinishReason};
+use tandem_runtime::discovery::MemoryDiscovery;
+use tandem_runtime::http::HttpOptions;
+use tandem_runtime::messaging::MemoryMessaging;
+use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, ServedEndpoint};
+use tandem_runtime::{Discovery, EndpointId, Lifecycle, RequestPlane};
+use tandem_tokenizer::ModelCard;
+use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) const MODEL: &str = "tandem-nano-chat";
+
+/// What a worker does with every request.
+#[derive(Debug, Clone)]
+pub(crate) enum Script {
+    /// Generates these tokens and finishes.
+    Finish(Vec<u32>),
+    /// Generates these tokens and then nothing, until it is killed.
+    Hang(Vec<u32>),
+    /// Computes the prompt and answers with these parameters.
+    Prefill(Value),
+}
+
+/// A worker that does what it was told, and remembers what it was asked.
+#[derive(Clone)]
+pub(crate) struct Actor {
+    script: Script,
+    requests: Arc<Mutex<Vec<EngineRequest>>>,
+}
+
+impl Actor {
+    pub(crate) fn requests(&self) -> Vec<EngineRequest> {
+        self.requests.lock().clone()
+    }
+}
+
+impl Handler for Actor {
+    fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
+        let request: EngineRequest = serde_json::from_slice(&request).unwrap();
+        self.requests.lock().push(request);
+        match &self.script {
+            Script::Finish(tokens) => {
+                let mut outputs: Vec<_> = tokens.iter().copied().map(token).collect();
+                outputs.last_mut().unwrap().finish_reason = Some(FinishReason::Length);
+                stream::iter(outputs).map(json_of).boxed()
+            }
+            Script::Hang(tokens) => stream::iter(tokens.clone())
+                .map(|one| json_of(token(one)))
+                .chain(stream::pending())
+                .boxed(),
+            Script::Prefill(params) => {
+                let output = EngineOutput {
+                    disaggregated_params: Some(params.clone()),
+                    ..token(300)
+                };
+                stream::iter([json_of(output)]).boxed()
+            }
+        }
+    }
+}
+
+fn token(token: u32) -> EngineOutput {
+    EngineOutput {
+        token_ids: vec![token],
+        ..EngineOutput::default()
+    }
+}
+
+fn json_of(output: EngineOutput) -> Bytes {
+    serde_json::to_vec(&Annotated::data(output)).unwrap().into()
+}
+
+/// Everything that a test plays with.
+pub(crate) struct Stage {
+    discovery: MemoryDiscovery,
+    plane: Arc<MemoryRequestPlane>,
+    frontend: Arc<Frontend>,
+    address: SocketAddr,
+    _lifecycle: Lifecycle,
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    frontend: FrontendArgs,
+}
+
+impl Stage {
+    /// A frontend with these flags.
+    pub(crate) async fn new(flags: &[&str]) -> Self {
+        let flags = Flags::parse_from(["frontend"].iter().chain(flags));
+        let (discovery, lifecycle) = (MemoryDiscovery::new(), Lifecycle::new());
+        let plane = Arc::new(MemoryRequestPlane::new());
+        let planes = Planes {
+            discovery: Arc::new(discovery.join()),
+            messaging: Arc::new(MemoryMessaging::new()),
+            requests: Arc::clone(&plane) as Arc<dyn RequestPlane>,
+            namespace: None,
+        };
+        let mut registry = Registry::default();
+        let frontend = Frontend::start(&flags.frontend, planes, &mut registry, &lifecycle);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        lifecycle.spawn(Arc::clone(&frontend).serve(
+            listener,
+            Arc::new(registry),
+            HttpOptions::default(),
+            lifecycle.clone(),
+        ));
+        Self {
+            discovery,
+            plane,
+            frontend,
+            address,
+            _lifecycle: lifecycle,
+        }
+    }
+
+    /// A worker that joins; dropping the endpoint kills it, but it stays registered.
+    pub(crate) async fn join(&self, script: Script) -> (Actor, ServedEndpoint) {
+        let prefill = matches!(script, Script::Prefill(_));
+        let (component, model_type) = if prefill {
+            ("prefill", ModelType::PREFILL)
+        } else {
+            ("backend", ModelType::CHAT.union(ModelType::COMPLETIONS))
+        };
+        let actor = Actor {
+            script,
+            requests: Arc::default(),
+        };
+        let lease = self.discovery.join();
+        let endpoint = EndpointId::new("ns", component, "generate");
+        let handler = Arc::new(actor.clone());
+        let id = lease.lease();
+        let served = self.plane.serve(&endpoint, id, handler).await.unwrap();
+        let directory =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/tandem-nano-chat");
+        let settings = CardSettings {
+            display_name: Some(MODEL.to_owned()),
+            max_context_length: None,
+            kv_cache_block_size: 16,
+            model_type,
+            runtime_config: RuntimeConfig::default(),
+        };
+        let card = ModelCard::from_dir(&directory, settings).unwrap();
+        let card = serde_json::to_vec(&card).unwrap().into();
+        let record = served.instance(&endpoint, id).to_json();
+        let puts = [
+            (endpoint.model_card_key(id), card),
+            (endpoint.instance_key(id), record),
+        ];
+        for (key, value) in puts {
+            lease.put(key, value).await.unwrap();
+        }
+        (actor, served)
+    }
+
+    /// Waits until the frontend knows `workers` workers.
+    pub(crate) async fn ready(&self, workers: usize) {
+        for _ in 0..500 {
+            let (_, health) = self.get("/health").await;
+            let health: Value = serde_json::from_str(&health).unwrap();
+            let known = health["instances"].as_array().map_or(0, Vec::len);
+            if self.frontend.is_ready(MODEL) && known == workers {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the frontend does not know the workers");
+    }
+
+    /// Status and body of a completion of `prompt`.
+    pub(crate) async fn complete(&self, prompt: &str, max_tokens: u32) -> (u16, Value) {
+        let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
+        let (status, body) = self
+            .send("POST", "/v1/completions", &body.to_string())
+            .await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        self.get("/metrics").await.1
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.send("GET", path, "").await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut connection = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+}
