@@ -46,6 +46,17 @@ class Stock:
             self.process.wait()
 
 
+@pytest.fixture
+def mocker(cluster: Cluster, cache_model: Path) -> Iterator[Stock]:
+    sizes = ("--block-size", str(BLOCK_SIZE), "--num-gpu-blocks-override", "512")
+    name = ("--model-path", str(cache_model), "--model-name", "stock")
+    stock = Stock(cluster, "dynamo.mocker", *name, *sizes, "--speedup-ratio", "10")
+    # It registers before it can serve.
+    assert stock.log.wait_for("All KV event background tasks started", timeout=30)
+    yield stock
+    stock.stop()
+
+
 def models(port: int) -> list[str]:
     try:
         return [one["id"] for one in request(port, "GET", "/v1/models").json()["data"]]
@@ -112,14 +123,11 @@ def test_the_real_frontend_drives_our_prefill_and_decode_workers(
 
 @pytest.mark.parametrize("plane", ["tcp", "nats"])
 def test_our_frontend_drives_the_real_mocker(
-    cluster: Cluster, cache_model: Path, plane: str
+    cluster: Cluster, mocker: Stock, plane: str
 ) -> None:
-    sizes = ("--block-size", str(BLOCK_SIZE), "--num-gpu-blocks-override", "512")
-    name = ("--model-path", str(cache_model), "--model-name", "stock")
-    mocker = Stock(cluster, "dynamo.mocker", *name, *sizes, "--speedup-ratio", "10")
     frontend: Node = cluster.frontend("--request-plane", plane).wait_until_ready()
     eventually(lambda: "stock" in models(frontend.frontend), timeout=30)
-    port, text = frontend.frontend, long_text("juniper")
+    port, text = frontend.frontend, long_text(f"juniper {plane}")
 
     def cached() -> int:
         mark = frontend.log.mark()

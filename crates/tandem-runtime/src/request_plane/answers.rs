@@ -52,6 +52,10 @@ impl Answers {
         let Ok(Ok(Some(frame))) = first else {
             return Err(OpenError::Silent);
         };
+        // What a worker of Dynamo says that is not up yet: no prologue, only an end.
+        if frame.header == SENTINEL {
+            return Err(OpenError::Silent);
+        }
         let refused = |message: String| OpenError::Refused(CallError::Refused(message));
         let prologue: Prologue = serde_json::from_slice(&frame.header)
             .map_err(|error| refused(format!("undecodable prologue: {error}")))?;
