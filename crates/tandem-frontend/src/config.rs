@@ -21,6 +21,19 @@ pub struct FrontendArgs {
     #[arg(long)]
     pub no_kv_events: bool,
 
+    /// Share of a worker's KV blocks in use, 0 to 1, above which it gets no new requests; when all
+    /// workers are above it, clients get status 503
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub busy_threshold: Option<f64>,
+
+    /// Tell other frontends where requests were sent, and heed what they tell
+    #[arg(long)]
+    pub router_replica_sync: bool,
+
+    /// Do not count the KV blocks of running requests when choosing a worker
+    #[arg(long)]
+    pub no_track_active_blocks: bool,
+
     /// Prompts with at most this many uncached tokens are not sent to a prefill worker
     #[arg(long, default_value_t = 32, value_name = "TOKENS")]
     pub max_local_prefill: usize,
@@ -75,6 +88,13 @@ impl FrontendArgs {
 
 /// Most time that a client may take to send its body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn share(text: &str) -> Result<f64, String> {
+    match non_negative(text) {
+        Ok(value) if value > 1.0 => Err("must be between 0 and 1".to_owned()),
+        result => result,
+    }
+}
 
 fn non_negative(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -19,7 +19,7 @@ use crate::choice::Outputs;
 use crate::error::FrontendError;
 use crate::metrics::{FallbackLabels, Metrics, ModelLabels};
 use crate::model_registry::Model;
-use crate::worker_pool::{Chosen, WorkerChoice, WorkerPool};
+use crate::worker_pool::{Chosen, NoChoice, WorkerChoice, WorkerPool};
 
 /// What every generation needs.
 #[derive(Clone)]
@@ -192,10 +192,11 @@ impl Generation {
                 remote_prefill: self.job.request.disaggregated_params.is_some(),
                 excluded: &self.lost,
             };
-            let Some(chosen) = self.job.model.decode.choose(choice) else {
-                return Err(FrontendError::NoWorkers(
-                    self.job.model.card.display_name.clone(),
-                ));
+            let model = || self.job.model.card.display_name.clone();
+            let chosen = match self.job.model.decode.choose(choice) {
+                Ok(chosen) => chosen,
+                Err(NoChoice::Nobody) => return Err(FrontendError::NoWorkers(model())),
+                Err(NoChoice::AllBusy) => return Err(FrontendError::AllBusy(model())),
             };
             match self.job.call(&chosen, &self.job.request).await {
                 Ok(responses) => {
@@ -273,7 +274,10 @@ impl Job {
             remote_prefill: false,
             excluded: &[],
         };
-        let chosen = pool.choose(choice).ok_or("no_worker")?;
+        let chosen = pool.choose(choice).map_err(|no_choice| match no_choice {
+            NoChoice::Nobody => "no_worker",
+            NoChoice::AllBusy => "busy",
+        })?;
         let worker = chosen.instance.instance_id;
         let lost = |error: CallError| {
             debug!(worker, %error, "prefill worker does not answer");

@@ -8,6 +8,7 @@
 //! crate must not know how an engine works, nor what a routing decision by meaning is.
 
 mod answer;
+mod busy;
 mod choice;
 pub mod config;
 mod error;
@@ -17,6 +18,7 @@ mod kv_feed;
 mod metrics;
 mod model_registry;
 mod preprocess;
+mod replica_sync;
 mod respond;
 mod server;
 mod worker_pool;

@@ -64,7 +64,7 @@ enum Status {
 /// Why the decode worker computed a prompt itself although a prefill worker exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FallbackLabels {
-    /// `no_worker`, `call_failed` or `no_params`.
+    /// `no_worker`, `busy`, `call_failed` or `no_params`.
     pub reason: &'static str,
 }
 

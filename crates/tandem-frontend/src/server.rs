@@ -56,6 +56,8 @@ impl Frontend {
             plane: Arc::clone(&planes.requests),
             router: router_config(args),
             kv_events: !args.no_kv_events && args.router_mode == RouterMode::Kv,
+            busy_threshold: args.busy_threshold,
+            replica_sync: args.router_replica_sync && args.router_mode == RouterMode::Kv,
             lifecycle: lifecycle.clone(),
         };
         Arc::new(Self {
@@ -102,6 +104,7 @@ fn router_config(args: &FrontendArgs) -> RouterConfig {
         mode: args.router_mode.into(),
         overlap_score_weight: args.kv_overlap_score_weight,
         temperature: args.router_temperature,
+        track_active_blocks: !args.no_track_active_blocks,
         index: if args.no_kv_events {
             IndexConfig::Approximate(ApproximateConfig::default())
         } else {

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tandem_kv_router::{
-    KvRouter, Prompt, RouterConfig, RouterMode, SelectRequest, Selection, Worker, WorkerCandidate,
+    IndexConfig, KvRouter, Prompt, RouterConfig, RouterMode, Score, SelectRequest, Selection,
+    Worker, WorkerCandidate,
 };
 use tandem_protocol::engine::RouterConfigOverride;
+use tandem_protocol::load::ActiveSequenceChange;
 use tandem_runtime::{
     Discovery, EndpointId, Instance, InstanceWatch, Lifecycle, Messaging, RequestPlane,
 };
@@ -19,7 +21,9 @@ use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
+use crate::busy::BusyMonitor;
 use crate::kv_feed;
+use crate::replica_sync::{self, ReplicaSync};
 
 /// How long an instance that did not respond is left alone.
 const INHIBITED: Duration = Duration::from_secs(5);
@@ -37,6 +41,10 @@ pub(crate) struct PoolFactory {
     pub router: RouterConfig,
     /// Whether workers' KV events are used.
     pub kv_events: bool,
+    /// Share of KV blocks in use above which a worker is busy.
+    pub busy_threshold: Option<f64>,
+    /// Whether routers tell each other of their requests.
+    pub replica_sync: bool,
     /// Parent of every pool.
     pub lifecycle: Lifecycle,
 }
@@ -80,6 +88,8 @@ pub(crate) struct WorkerPool {
     instances: InstanceWatch,
     router: KvRouter,
     inhibited: Mutex<HashMap<u64, Instant>>,
+    busy: Option<Arc<BusyMonitor>>,
+    replicas: Option<ReplicaSync>,
     next_request: AtomicU64,
     lifecycle: Lifecycle,
 }
@@ -92,6 +102,15 @@ pub(crate) struct Chosen {
     pub overlap_blocks: u32,
     pool: Arc<WorkerPool>,
     id: String,
+}
+
+/// Why no worker was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoChoice {
+    /// There is none.
+    Nobody,
+    /// All of them are busy.
+    AllBusy,
 }
 
 /// What a worker is chosen for.
@@ -112,23 +131,42 @@ impl PoolFactory {
     pub(crate) fn start(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
         let lifecycle = self.lifecycle.child();
         let prefill = card.model_type.contains(ModelType::PREFILL);
+        let total_blocks = card.runtime_config.total_kv_blocks.unwrap_or(0);
         let block_size = usize::try_from(card.kv_cache_block_size).unwrap_or(usize::MAX);
         let config = RouterConfig {
             block_size: block_size.max(1),
             // A prefill worker holds no running sequences, so decode blocks say nothing about it.
             track_active_blocks: self.router.track_active_blocks && !prefill,
+            index: bounded(self.router.index, total_blocks),
             ..self.router
         };
+        let router_id = uuid::Uuid::new_v4().to_string();
+        let (replicas, peers) = if self.replica_sync {
+            let (replicas, peers) = replica_sync::channel(&router_id);
+            (Some(replicas), Some(peers))
+        } else {
+            (None, None)
+        };
+        let busy = self.busy_threshold.map(|threshold| {
+            let monitor = Arc::new(BusyMonitor::new(threshold));
+            let messaging = Arc::clone(&self.messaging);
+            Arc::clone(&monitor).start(messaging, &endpoint.namespace, &lifecycle);
+            monitor
+        });
         let pool = Arc::new(WorkerPool {
             endpoint: endpoint.clone(),
-            total_blocks: card.runtime_config.total_kv_blocks.unwrap_or(0),
+            total_blocks,
             instances: InstanceWatch::start(&*self.discovery, endpoint, &lifecycle),
             router: KvRouter::new(config),
             inhibited: Mutex::new(HashMap::new()),
+            busy,
+            replicas,
             next_request: AtomicU64::new(0),
             lifecycle: lifecycle.clone(),
         });
-        let router_id = uuid::Uuid::new_v4().to_string();
+        if let Some(peers) = peers {
+            peers.start(Arc::clone(&self.messaging), Arc::clone(&pool), &lifecycle);
+        }
         if self.kv_events {
             kv_feed::start(self, &pool, &router_id, &lifecycle);
         }
@@ -141,7 +179,10 @@ impl PoolFactory {
     /// Tells other routers of this one, and of its reader of the workers' events.
     fn register(&self, pool: &WorkerPool, router_id: &str, lifecycle: &Lifecycle) {
         let key = pool.endpoint.kv_router_key(router_id);
-        let record = RouterRecord::new(pool.router.config(), self.kv_events);
+        let record = RouterRecord {
+            router_replica_sync: self.replica_sync,
+            ..RouterRecord::new(pool.router.config(), self.kv_events)
+        };
         let discovery = Arc::clone(&self.discovery);
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn_to_end(async move {
@@ -193,10 +234,11 @@ impl WorkerPool {
             .saturating_mul(self.block_size())
     }
 
-    /// Chooses a worker; `None` if there is none.
-    pub(crate) fn choose(self: &Arc<Self>, choice: WorkerChoice<'_>) -> Option<Chosen> {
+    /// Chooses a worker.
+    pub(crate) fn choose(self: &Arc<Self>, choice: WorkerChoice<'_>) -> Result<Chosen, NoChoice> {
         let instances = self.instances.current();
-        let candidates = self.candidates(instances.keys().copied(), choice.excluded);
+        let free = self.candidates(instances.keys().copied(), choice.excluded);
+        let candidates = self.without_busy(free)?;
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}:{number}", choice.request_id);
         let request = SelectRequest {
@@ -205,19 +247,70 @@ impl WorkerPool {
             overrides: RouterConfigOverride::default(),
             remote_prefill: choice.remote_prefill,
         };
-        let selection =
-            self.router
-                .route(&request, &candidates, Instant::now(), &mut rand::rng())?;
+        let selection = self
+            .router
+            .route(&request, &candidates, Instant::now(), &mut rand::rng())
+            .ok_or(NoChoice::Nobody)?;
         log(&selection);
-        let chosen = selection.chosen;
-        let instance = instances.get(&chosen.candidate.worker.worker_id)?.clone();
-        let overlap_blocks = chosen.overlap_blocks;
-        Some(Chosen {
+        let Score {
+            candidate,
+            overlap_blocks,
+            ..
+        } = selection.chosen;
+        let worker_id = candidate.worker.worker_id;
+        let instance = instances.get(&worker_id).ok_or(NoChoice::Nobody)?.clone();
+        if self.replicas.is_some() {
+            self.tell_replicas(&id, worker_id, self.added(&choice, overlap_blocks));
+        }
+        Ok(Chosen {
             instance,
             overlap_blocks,
             pool: Arc::clone(self),
             id,
         })
+    }
+
+    /// What the other routers have to know of a request.
+    fn added(&self, choice: &WorkerChoice<'_>, overlap_blocks: u32) -> ActiveSequenceChange {
+        let prompt = choice.prompt;
+        let tracked = self.router.config().track_active_blocks;
+        // A prompt that comes from a prefill worker costs as much as one that is cached.
+        let all = prompt.tokens.div_ceil(self.block_size());
+        let all = u32::try_from(all).unwrap_or(u32::MAX);
+        ActiveSequenceChange::AddRequest {
+            token_sequence: tracked.then(|| prompt.sequence.clone()),
+            isl: prompt.tokens,
+            overlap: if choice.remote_prefill {
+                all
+            } else {
+                overlap_blocks
+            },
+        }
+    }
+
+    /// Those of `candidates` that are not busy.
+    fn without_busy(
+        &self,
+        candidates: Vec<WorkerCandidate>,
+    ) -> Result<Vec<WorkerCandidate>, NoChoice> {
+        let Some(busy) = &self.busy else {
+            return Ok(candidates);
+        };
+        let now = Instant::now();
+        let (any, is_busy) = (!candidates.is_empty(), |one: &WorkerCandidate| {
+            busy.is_busy(one.worker.worker_id, now)
+        });
+        let free: Vec<_> = candidates.into_iter().filter(|one| !is_busy(one)).collect();
+        if any && free.is_empty() {
+            return Err(NoChoice::AllBusy);
+        }
+        Ok(free)
+    }
+
+    fn tell_replicas(&self, id: &str, worker_id: u64, change: ActiveSequenceChange) {
+        if let Some(replicas) = &self.replicas {
+            replicas.tell(id, worker_id, change);
+        }
     }
 
     /// Leaves an instance alone for a while because it did not respond.
@@ -252,13 +345,34 @@ impl WorkerPool {
 impl Chosen {
     /// Notes that the worker has computed the prompt.
     pub(crate) fn prefill_completed(&self) {
-        self.pool.router.mark_prefill_completed(&self.id);
+        let Self {
+            pool, instance, id, ..
+        } = self;
+        pool.router.mark_prefill_completed(id);
+        let completed = ActiveSequenceChange::MarkPrefillCompleted;
+        pool.tell_replicas(id, instance.instance_id, completed);
     }
 }
 
 impl Drop for Chosen {
     fn drop(&mut self) {
-        self.pool.router.free(&self.id);
+        let Self {
+            pool, instance, id, ..
+        } = self;
+        pool.router.free(id);
+        pool.tell_replicas(id, instance.instance_id, ActiveSequenceChange::Free);
+    }
+}
+
+/// An index that believes no worker to hold more than twice its capacity, where that is known:
+/// events that remove blocks may come late.
+fn bounded(index: IndexConfig, total_blocks: u64) -> IndexConfig {
+    let twice = usize::try_from(total_blocks.saturating_mul(2)).unwrap_or(usize::MAX);
+    match index {
+        IndexConfig::Events { .. } if total_blocks > 0 => IndexConfig::Events {
+            max_blocks_per_worker: twice,
+        },
+        other => other,
     }
 }
 

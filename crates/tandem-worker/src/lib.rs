@@ -8,6 +8,7 @@
 
 pub mod engine;
 pub mod launch;
+mod load_report;
 pub mod metrics;
 pub mod serve;
 

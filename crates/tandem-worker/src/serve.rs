@@ -19,6 +19,7 @@ use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
 use crate::engine::Engine;
+use crate::load_report;
 
 /// Subject on which a worker publishes its KV events.
 const KV_EVENTS: &str = "kv-events";
@@ -116,6 +117,12 @@ impl RunningWorker {
             .requests
             .serve(&endpoint, worker_id, generator)
             .await?;
+        lifecycle.spawn(load_report::publish(
+            Arc::clone(&engine),
+            Arc::clone(&planes.messaging),
+            namespace.to_owned(),
+            worker_id,
+        ));
         publish_events(engine, &endpoint, &planes, &lifecycle);
 
         // The snapshot endpoint and the card come first: whoever sees the instance finds both.

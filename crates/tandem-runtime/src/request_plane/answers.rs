@@ -15,7 +15,7 @@ use super::wire::{KILL, Part, Prologue, SENTINEL, unwrap};
 use super::{CallError, Responses};
 
 /// Most time between a request and the news that it is being worked on.
-pub(super) const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(60);
+const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer that is being received. Dropping it before its end tells the worker to stop.
 pub(super) struct Answers {

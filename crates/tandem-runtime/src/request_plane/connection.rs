@@ -1,11 +1,21 @@
 //! A TCP connection that carries frames both ways.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::two_part::{Frame, FrameReader};
+
+/// Silence after which the other host is probed.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// Time between probes.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Probes without an answer after which the other host is given up.
+const PROBES: u32 = 3;
 
 /// A connection with what was read from it but not yet used.
 #[derive(Debug)]
@@ -15,9 +25,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Nagle's algorithm is off: an answer's frames are small and must not wait.
+    /// Nagle's algorithm is off: an answer's frames are small and must not wait. The system
+    /// notices a host that is gone without a word.
     pub(super) fn new(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
+        let probes = TcpKeepalive::new()
+            .with_time(PROBE_AFTER)
+            .with_interval(PROBE_EVERY)
+            .with_retries(PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
         let (reader, writer) = stream.into_split();
         Ok(Self {
             reader: FrameReader::new(reader),
