@@ -123,6 +123,31 @@ def test_a_worker_that_is_asked_to_leave_finishes_its_work(
     assert migrations(mock) == 0
 
 
+def test_a_worker_that_hangs_is_given_up_when_its_lease_is_gone(cluster: Cluster) -> None:
+    """A process that is stopped, not killed: its connections stay open."""
+    scope = ("--namespace", "hang")
+    flags = ("--engine", "mock", "--served-model-name", "mock")
+    workers = [cluster.worker(*flags, *scope).wait_until_ready() for _ in range(2)]
+    mode = ("--router-mode", "round-robin", "--stall-timeout", "1")
+    frontend = cluster.frontend(*mode, *scope).wait_until_ready()
+    wait_for_instances(frontend, 2)
+    tokens = 200
+    with Crowd(len(TEXTS)) as crowd:
+        crowd.ask([frontend.frontend], TEXTS, tokens, "mock")
+        answers = crowd.results()
+    victim = workers[0]
+    made = victim.figure("generated_tokens_total")
+    with Crowd(len(TEXTS)) as crowd:
+        crowd.ask([frontend.frontend], TEXTS, tokens, "mock")
+        eventually(lambda: victim.figure("generated_tokens_total") > made + 100)
+        victim.signal(signal.SIGSTOP)
+        assert crowd.results() == answers
+    assert frontend.metrics().value(MIGRATIONS, model="mock") >= len(TEXTS) // 3
+    victim.kill()
+    for node in (frontend, workers[1]):
+        node.stop()
+
+
 def test_the_embedded_engine_goes_on_where_another_stopped(cluster: Cluster) -> None:
     """Real arithmetic: greedy answers do not change when their worker is killed."""
     flags = ("--namespace", "real", "--threads", "1")

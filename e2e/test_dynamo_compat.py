@@ -154,3 +154,31 @@ def test_our_frontend_drives_the_real_mocker(
     assert failed.status == 503, failed.text
     assert "traceback" not in failed.text.lower() and "nats" not in failed.text.lower()
     frontend.stop()
+
+
+def test_every_rank_of_a_worker_is_used(cluster: Cluster, cache_model: Path) -> None:
+    """A mocker with two data-parallel ranks: each has a cache and a queue of its own."""
+    sizes = ("--block-size", str(BLOCK_SIZE), "--num-gpu-blocks-override", "512")
+    name = ("--model-path", str(cache_model), "--model-name", "ranks")
+    mocker = Stock(
+        cluster, "dynamo.mocker", *name, *sizes, "--data-parallel-size", "2", "--speedup-ratio", "10"
+    )
+    try:
+        assert mocker.log.wait_for("All KV event background tasks started", timeout=30)
+        frontend = cluster.frontend().wait_until_ready()
+        eventually(lambda: "ranks" in models(frontend.frontend), timeout=30)
+        for topic in "abcdefgh":
+            answer = post(frontend.frontend, CHAT, body(long_text(topic), 5, "ranks"))
+            assert answer.status == 200, answer.text
+        chosen = "\n".join(line for line in frontend.log.since() if "Selected worker" in line)
+        assert "dp_rank=0" in chosen and "dp_rank=1" in chosen, chosen
+
+        def cached() -> int:
+            mark = frontend.log.mark()
+            assert post(frontend.frontend, CHAT, body(long_text("a"), 5, "ranks")).status == 200
+            return max(blocks for _, blocks in frontend.selections(mark))
+
+        assert eventually(cached, timeout=10) >= 36
+        frontend.stop()
+    finally:
+        mocker.stop()

@@ -42,6 +42,15 @@ pub struct FrontendArgs {
     #[arg(long, default_value_t = 3, value_name = "TIMES")]
     pub migration_limit: u32,
 
+    /// Refuse a request, with status 503, when no prefill worker computes its prompt, instead of
+    /// letting the decode worker do it
+    #[arg(long)]
+    pub enforce_disagg: bool,
+
+    /// Seconds of silence after which a worker that is not registered any more is given up
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = non_negative)]
+    pub stall_timeout: f64,
+
     /// Largest request body in MiB
     #[arg(
         long,

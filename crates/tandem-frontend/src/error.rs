@@ -46,6 +46,9 @@ pub enum FrontendError {
     /// Every worker has more to do than the busy threshold allows.
     #[error("all workers of model `{0}` are busy, try again later")]
     AllBusy(String),
+    /// No prefill worker has computed the prompt, and the decode worker must not.
+    #[error("no prefill worker can serve model `{0}` right now")]
+    NoPrefill(String),
     /// Workers were lost while they served this request, more often than it may move.
     #[error("the workers that served this request were lost")]
     WorkerLost,
@@ -67,7 +70,7 @@ impl FrontendError {
             Self::Body(BodyError::Disconnected) => ErrorKind::Canceled,
             Self::UnknownModel { .. } | Self::UnknownRoute(_) => ErrorKind::NotFound,
             Self::MethodNotAllowed { .. } => ErrorKind::MethodNotAllowed,
-            Self::NoWorkers(_) | Self::AllBusy(_) => ErrorKind::Overloaded,
+            Self::NoWorkers(_) | Self::AllBusy(_) | Self::NoPrefill(_) => ErrorKind::Overloaded,
             Self::WorkerLost => ErrorKind::Upstream { retryable: true },
             Self::Worker(failure) => failure.kind,
             Self::Internal(_) => ErrorKind::Internal,

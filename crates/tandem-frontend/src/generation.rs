@@ -2,6 +2,7 @@
 //! lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -32,6 +33,10 @@ pub(crate) struct Dispatcher {
     pub max_local_prefill: usize,
     /// Times a request may move to another worker.
     pub migration_limit: u32,
+    /// Whether a prompt that no prefill worker computes is refused.
+    pub enforce_disagg: bool,
+    /// Silence after which a worker that is not registered any more is given up.
+    pub stall_timeout: Duration,
 }
 
 impl Dispatcher {
@@ -62,6 +67,24 @@ impl Dispatcher {
             Some((output, generation))
         })
         .boxed()
+    }
+}
+
+impl Dispatcher {
+    /// The next answer. A worker may take its time, also while it leaves, but one that is silent
+    /// and forgotten by discovery hangs or has lost its host.
+    async fn next(
+        &self,
+        responses: &mut Responses,
+        chosen: &Chosen,
+    ) -> Option<Result<Bytes, CallError>> {
+        loop {
+            match tokio::time::timeout(self.stall_timeout, responses.next()).await {
+                Ok(next) => return next,
+                Err(_) if chosen.is_registered() => {}
+                Err(_) => return Some(Err(CallError::StreamEnded)),
+            }
+        }
     }
 }
 
@@ -106,7 +129,12 @@ impl Generation {
                 }
             }
             let leg = self.leg.as_mut()?;
-            let error = match leg.responses.next().await {
+            let error = match self
+                .job
+                .dispatcher
+                .next(&mut leg.responses, &leg.chosen)
+                .await
+            {
                 Some(Ok(bytes)) => return Some(self.receive(&bytes)),
                 Some(Err(error)) => error,
                 None => CallError::StreamEnded,
@@ -184,7 +212,7 @@ impl Generation {
 
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
         let prompt = self.job.prompt();
-        self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await;
+        self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
                 request_id: &self.job.request_id,
@@ -233,32 +261,40 @@ impl Job {
     }
 
     /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
-    async fn remote_prefill(&self, prompt: &Prompt) -> Option<Value> {
-        let pool = self.model.prefill.load_full()?;
+    async fn remote_prefill(&self, prompt: &Prompt) -> Result<Option<Value>, FrontendError> {
+        let refused = || {
+            let model = self.model.card.display_name.clone();
+            let enforced = self.dispatcher.enforce_disagg;
+            enforced.then_some(FrontendError::NoPrefill(model))
+        };
+        let Some(pool) = self.model.prefill.load_full() else {
+            return refused().map_or(Ok(None), Err);
+        };
         let metrics = &self.dispatcher.metrics;
         let uncached = prompt
             .tokens
             .saturating_sub(self.model.decode.best_overlap(prompt));
         if uncached <= self.dispatcher.max_local_prefill {
             metrics.local_prefills.get_or_create(&self.labels).inc();
-            return None;
+            return Ok(None);
         }
         match self.prefill_leg(&pool, prompt).await {
             Ok(params) => {
                 metrics.remote_prefills.get_or_create(&self.labels).inc();
-                Some(params)
+                Ok(Some(params))
             }
             Err(reason) => {
                 warn!(
                     request_id = %self.request_id,
                     reason,
-                    "remote prefill failed, the decode worker computes the prompt"
+                    enforced = self.dispatcher.enforce_disagg,
+                    "remote prefill failed, the decode worker has to compute the prompt"
                 );
                 metrics
                     .prefill_fallbacks
                     .get_or_create(&FallbackLabels { reason })
                     .inc();
-                None
+                refused().map_or(Ok(None), Err)
             }
         }
     }
@@ -285,8 +321,9 @@ impl Job {
             "call_failed"
         };
         let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
-        let first = responses
-            .next()
+        let first = self
+            .dispatcher
+            .next(&mut responses, &chosen)
             .await
             .unwrap_or(Err(CallError::StreamEnded))
             .map_err(lost)?;
@@ -302,6 +339,7 @@ impl Job {
     async fn call(&self, chosen: &Chosen, request: &EngineRequest) -> Result<Responses, CallError> {
         let request = EngineRequest {
             estimated_prefix_hit_num_blocks: Some(chosen.overlap_blocks),
+            dp_rank: Some(chosen.dp_rank),
             ..request.clone()
         };
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");

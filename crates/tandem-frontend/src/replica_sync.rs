@@ -49,12 +49,12 @@ pub(crate) fn channel(router_id: &str) -> (ReplicaSync, Peers) {
 
 impl ReplicaSync {
     /// Tells of a change; best effort.
-    pub(crate) fn tell(&self, request_id: &str, worker_id: u64, data: ActiveSequenceChange) {
+    pub(crate) fn tell(&self, request_id: &str, worker: Worker, data: ActiveSequenceChange) {
         let event = ActiveSequenceEvent {
             request_id: request_id.to_owned(),
             worker: WorkerRank {
-                worker_id,
-                dp_rank: 0,
+                worker_id: worker.worker_id,
+                dp_rank: worker.dp_rank,
             },
             data,
             router_id: self.router_id.clone(),

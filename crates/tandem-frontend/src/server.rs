@@ -1,6 +1,7 @@
 //! The frontend as a whole: its parts, its routes, its listener.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -72,6 +73,8 @@ impl Frontend {
                 metrics,
                 max_local_prefill: args.max_local_prefill,
                 migration_limit: args.migration_limit,
+                enforce_disagg: args.enforce_disagg,
+                stall_timeout: Duration::from_secs_f64(args.stall_timeout),
             },
             body_limit: args.body_limit_bytes(),
         })

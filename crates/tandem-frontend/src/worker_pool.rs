@@ -85,6 +85,8 @@ impl RouterRecord {
 pub(crate) struct WorkerPool {
     endpoint: EndpointId,
     total_blocks: u64,
+    /// Data-parallel ranks of each worker.
+    ranks: u32,
     instances: InstanceWatch,
     router: KvRouter,
     inhibited: Mutex<HashMap<u64, Instant>>,
@@ -98,6 +100,8 @@ pub(crate) struct WorkerPool {
 pub(crate) struct Chosen {
     /// Where to send the request.
     pub instance: Instance,
+    /// Which of its data-parallel ranks.
+    pub dp_rank: u32,
     /// Prompt blocks that the worker should have cached.
     pub overlap_blocks: u32,
     pool: Arc<WorkerPool>,
@@ -156,6 +160,7 @@ impl PoolFactory {
         let pool = Arc::new(WorkerPool {
             endpoint: endpoint.clone(),
             total_blocks,
+            ranks: card.runtime_config.data_parallel_size.unwrap_or(1).max(1),
             instances: InstanceWatch::start(&*self.discovery, endpoint, &lifecycle),
             router: KvRouter::new(config),
             inhibited: Mutex::new(HashMap::new()),
@@ -257,13 +262,15 @@ impl WorkerPool {
             overlap_blocks,
             ..
         } = selection.chosen;
-        let worker_id = candidate.worker.worker_id;
-        let instance = instances.get(&worker_id).ok_or(NoChoice::Nobody)?.clone();
+        let worker = candidate.worker;
+        let instance = instances.get(&worker.worker_id).cloned();
+        let instance = instance.ok_or(NoChoice::Nobody)?;
         if self.replicas.is_some() {
-            self.tell_replicas(&id, worker_id, self.added(&choice, overlap_blocks));
+            self.tell_replicas(&id, worker, self.added(&choice, overlap_blocks));
         }
         Ok(Chosen {
             instance,
+            dp_rank: worker.dp_rank,
             overlap_blocks,
             pool: Arc::clone(self),
             id,
@@ -307,9 +314,9 @@ impl WorkerPool {
         Ok(free)
     }
 
-    fn tell_replicas(&self, id: &str, worker_id: u64, change: ActiveSequenceChange) {
+    fn tell_replicas(&self, id: &str, worker: Worker, change: ActiveSequenceChange) {
         if let Some(replicas) = &self.replicas {
-            replicas.tell(id, worker_id, change);
+            replicas.tell(id, worker, change);
         }
     }
 
@@ -333,9 +340,11 @@ impl WorkerPool {
             .filter(|id| !excluded.contains(id))
             .partition(|id| inhibited.contains_key(id));
         let ids = if up.is_empty() { down } else { up };
+        let ranks = |worker_id| (0..self.ranks).map(move |dp_rank| Worker { worker_id, dp_rank });
         ids.into_iter()
-            .map(|id| WorkerCandidate {
-                worker: Worker::new(id),
+            .flat_map(ranks)
+            .map(|worker| WorkerCandidate {
+                worker,
                 total_blocks: self.total_blocks,
             })
             .collect()
@@ -345,22 +354,29 @@ impl WorkerPool {
 impl Chosen {
     /// Notes that the worker has computed the prompt.
     pub(crate) fn prefill_completed(&self) {
-        let Self {
-            pool, instance, id, ..
-        } = self;
-        pool.router.mark_prefill_completed(id);
-        let completed = ActiveSequenceChange::MarkPrefillCompleted;
-        pool.tell_replicas(id, instance.instance_id, completed);
+        self.pool.router.mark_prefill_completed(&self.id);
+        self.tell_replicas(ActiveSequenceChange::MarkPrefillCompleted);
+    }
+
+    /// Whether discovery still knows the worker.
+    pub(crate) fn is_registered(&self) -> bool {
+        let instances = self.pool.instances.current();
+        instances.contains_key(&self.instance.instance_id)
+    }
+
+    fn tell_replicas(&self, change: ActiveSequenceChange) {
+        let worker = Worker {
+            worker_id: self.instance.instance_id,
+            dp_rank: self.dp_rank,
+        };
+        self.pool.tell_replicas(&self.id, worker, change);
     }
 }
 
 impl Drop for Chosen {
     fn drop(&mut self) {
-        let Self {
-            pool, instance, id, ..
-        } = self;
-        pool.router.free(id);
-        pool.tell_replicas(id, instance.instance_id, ActiveSequenceChange::Free);
+        self.pool.router.free(&self.id);
+        self.tell_replicas(ActiveSequenceChange::Free);
     }
 }
 

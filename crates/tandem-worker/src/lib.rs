@@ -6,11 +6,13 @@
 //!
 //! This crate must not know who calls it: requests come over the request plane, in wire form.
 
+mod component_metrics;
 pub mod engine;
 pub mod launch;
 mod load_report;
 pub mod metrics;
 pub mod serve;
 
+pub use component_metrics::ComponentMetrics;
 pub use launch::{LaunchError, Worker, WorkerOptions};
 pub use serve::{Planes, RunningWorker, WorkerRole};

@@ -18,6 +18,7 @@ use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
+use crate::component_metrics::ComponentMetrics;
 use crate::engine::Engine;
 use crate::load_report;
 
@@ -63,6 +64,8 @@ pub struct Planes {
     pub messaging: Arc<dyn Messaging>,
     /// How it is called.
     pub requests: Arc<dyn RequestPlane>,
+    /// Where its calls are counted.
+    pub metrics: ComponentMetrics,
 }
 
 /// Why a worker could not start to serve.
@@ -115,7 +118,11 @@ impl RunningWorker {
         });
         let generate = planes
             .requests
-            .serve(&endpoint, worker_id, generator)
+            .serve(
+                &endpoint,
+                worker_id,
+                planes.metrics.measure(&endpoint, generator),
+            )
             .await?;
         lifecycle.spawn(load_report::publish(
             Arc::clone(&engine),

@@ -13,7 +13,7 @@ use tandem_runtime::{Discovery, Lifecycle};
 use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::embedded::EmbeddedConfig;
 use tandem_worker::engine::mock::{MockConfig, StepTime};
-use tandem_worker::{Planes, Worker, WorkerOptions, WorkerRole};
+use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::{info, warn};
 
 use super::{bind, block_on, openmetrics};
@@ -192,13 +192,13 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     let mut signals = Signals::install()?;
     let system = Lifecycle::new();
     let plane = Lifecycle::new();
+    let mut registry = Registry::default();
     let (worker, model, discovery) = tokio::select! {
-        launched = launch(args, &plane) => launched?,
+        launched = launch(args, &plane, &mut registry) => launched?,
         () = signals.next() => return Ok(()),
     };
     let role = args.role();
     let health = Health::new(&["generate"]);
-    let mut registry = Registry::default();
     let engine = (role.component().to_owned(), Arc::clone(worker.engine()));
     tandem_worker::metrics::register(vec![engine], &mut registry);
     let metrics = Arc::new(move || openmetrics(&registry));
@@ -245,6 +245,7 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
 async fn launch(
     args: &WorkerCommandArgs,
     plane: &Lifecycle,
+    registry: &mut Registry,
 ) -> Result<(Worker, String, Arc<dyn Discovery>)> {
     let planes = args.planes.connect(plane);
     let directory = args.model.directory(&args.cache);
@@ -272,6 +273,7 @@ async fn launch(
         discovery: Arc::clone(&discovery),
         messaging: planes.messaging,
         requests: planes.requests,
+        metrics: ComponentMetrics::register(registry),
     };
     let worker = Worker::launch(options, planes).await?;
     Ok((worker, name, discovery))

@@ -134,3 +134,24 @@ async fn a_worker_that_does_not_respond_is_no_move() {
     assert!(dead.requests().is_empty());
     assert_eq!(alive.requests().len(), 4);
 }
+
+#[tokio::test]
+async fn disaggregation_can_be_enforced() {
+    let stage = Stage::new(&["--enforce-disagg"]).await;
+    let (decode, _decode) = stage.join(Script::Finish(vec![300, 301])).await;
+    stage.ready(1).await;
+    let (status, body) = stage.complete(LONG, 2).await;
+    assert_eq!(status, 503, "{body}");
+    let (_, killed) = stage.join(Script::Prefill(json!({}))).await;
+    stage.ready(2).await;
+    let (status, body) = stage.complete(LONG, 2).await;
+    assert_eq!(status, 200, "{body}");
+    let (status, _) = stage.complete("Hi", 2).await;
+    assert_eq!(status, 200, "short prompts stay with the decode worker");
+    drop(killed);
+    let (status, body) = stage.complete(LONG, 2).await;
+    assert_eq!(status, 503, "{body}");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("prefill"), "{message}");
+    assert_eq!(decode.requests().len(), 2);
+}

@@ -21,7 +21,7 @@ use tandem_runtime::request_plane::MemoryRequestPlane;
 use tandem_semantic_router::{Router, RouterConfig};
 use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::embedded::EmbeddedConfig;
-use tandem_worker::{Planes, Worker, WorkerOptions, WorkerRole};
+use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::warn;
 
 use super::banner::{Part, Summary};
@@ -61,13 +61,14 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
     let router_config = router_config(args, &name)?;
 
     let discovery = MemoryDiscovery::new();
+    let mut registry = Registry::default();
     let planes = SharedPlanes {
         messaging: Arc::new(MemoryMessaging::new()),
         requests: Arc::new(MemoryRequestPlane::new()),
+        metrics: ComponentMetrics::register(&mut registry),
     };
     let http = Lifecycle::new();
     let plane = Lifecycle::new();
-    let mut registry = Registry::default();
 
     let frontend_planes = tandem_frontend::Planes {
         discovery: Arc::new(discovery.join()),
@@ -148,6 +149,7 @@ impl Stack {
 struct SharedPlanes {
     messaging: Arc<MemoryMessaging>,
     requests: Arc<MemoryRequestPlane>,
+    metrics: ComponentMetrics,
 }
 
 struct LaunchedWorker {
@@ -234,6 +236,7 @@ async fn launch_workers(
             discovery: Arc::new(discovery.join()),
             messaging: planes.messaging.clone(),
             requests: planes.requests.clone(),
+            metrics: planes.metrics.clone(),
         };
         launch(format!("{}-{i}", role.component()), options, planes)
     });
