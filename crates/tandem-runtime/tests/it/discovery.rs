@@ -11,8 +11,12 @@ use crate::servers::Server;
 const TTL: Duration = Duration::from_secs(2);
 
 async fn join(server: &Server, lifecycle: &Lifecycle) -> EtcdDiscovery {
+    join_at(vec![server.address()], lifecycle).await
+}
+
+pub(crate) async fn join_at(endpoints: Vec<String>, lifecycle: &Lifecycle) -> EtcdDiscovery {
     let options = EtcdOptions {
-        endpoints: vec![server.address()],
+        endpoints,
         lease_ttl: TTL,
         connect_timeout: Duration::from_secs(10),
     };
@@ -20,7 +24,10 @@ async fn join(server: &Server, lifecycle: &Lifecycle) -> EtcdDiscovery {
 }
 
 /// The next event as `+key=value` or `-key`; `None` if there is none in time.
-async fn next(events: &mut BoxStream<'static, DiscoveryEvent>, seconds: u64) -> Option<String> {
+pub(crate) async fn next(
+    events: &mut BoxStream<'static, DiscoveryEvent>,
+    seconds: u64,
+) -> Option<String> {
     let event = tokio::time::timeout(Duration::from_secs(seconds), events.next()).await;
     Some(match event.ok()?? {
         DiscoveryEvent::Put { key, value } => {
@@ -30,7 +37,7 @@ async fn next(events: &mut BoxStream<'static, DiscoveryEvent>, seconds: u64) -> 
     })
 }
 
-async fn put(discovery: &EtcdDiscovery, key: &str, value: &'static str) {
+pub(crate) async fn put(discovery: &EtcdDiscovery, key: &str, value: &'static str) {
     let value = Bytes::from_static(value.as_bytes());
     discovery.put(key.to_owned(), value).await.unwrap();
 }

@@ -37,6 +37,33 @@ impl Server {
         Some(Self::start(program, args.into(), port, data).await)
     }
 
+    /// Three members of one etcd cluster; `None`, with a note, if it is not installed.
+    pub(crate) async fn etcd_cluster() -> Option<Vec<Self>> {
+        let program = find("etcd")?;
+        let ports: Vec<_> = (0..3).map(|i| (i, free_port(), free_port())).collect();
+        let peer = |port: u16| format!("http://127.0.0.1:{port}");
+        let all: Vec<_> = ports
+            .iter()
+            .map(|(i, _, port)| format!("m{i}={}", peer(*port)))
+            .collect();
+        let start = ports.iter().map(|&(i, port, peer_port)| {
+            let data = tempfile::tempdir().unwrap();
+            let url = format!("http://127.0.0.1:{port}");
+            let args = [
+                ("--name", format!("m{i}")),
+                ("--data-dir", data.path().to_string_lossy().into_owned()),
+                ("--listen-client-urls", url.clone()),
+                ("--advertise-client-urls", url),
+                ("--listen-peer-urls", peer(peer_port)),
+                ("--initial-advertise-peer-urls", peer(peer_port)),
+                ("--initial-cluster", all.join(",")),
+            ];
+            let args = args.map(|(name, value)| format!("{name}={value}"));
+            Self::start(program.clone(), args.into(), port, data)
+        });
+        Some(futures::future::join_all(start).await)
+    }
+
     /// nats-server with JetStream; `None`, with a note, if it is not installed.
     pub(crate) async fn nats() -> Option<Self> {
         let program = find("nats-server")?;
@@ -104,7 +131,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn();
         self.child = Some(child.unwrap());
-        for _ in 0..200 {
+        for _ in 0..600 {
             if TcpStream::connect(self.address()).await.is_ok() {
                 return;
             }
