@@ -74,7 +74,7 @@ class Node(Tandem):
             self.stop()
             raise AssertionError(f"not ready within {timeout} s\n{self.story()}")
         text = "\n".join(self.out.since())
-        found = re.search(r"^(?:frontend|system) http://\S+:(\d+)$", text, re.MULTILINE)
+        found = re.search(r"^(?:frontend|system) https?://\S+:(\d+)$", text, re.MULTILINE)
         assert found, self.story()
         self.frontend = int(found[1])
         return self

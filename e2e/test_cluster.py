@@ -3,9 +3,13 @@ two frontends."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
+import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -122,6 +126,41 @@ def test_the_order_of_starting_does_not_matter(cluster: Cluster) -> None:
     frontend.signal(signal.SIGTERM)
     assert frontend.wait(10) == 0
     assert not [key for key in cluster.keys() if "/later/" in key]
+
+
+def test_a_frontend_speaks_tls(cluster: Cluster, parts: SimpleNamespace, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        [*make.split(), "-keyout", str(key), "-out", str(cert), *name],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    flags = ("--tls-cert-path", str(cert), "--tls-key-path", str(key))
+    frontend = cluster.frontend(*flags).wait_until_ready()
+    trusting = ssl.create_default_context(cafile=cert)
+
+    def get(path: str):
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", frontend.frontend, timeout=10, context=trusting
+        )
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    assert eventually(lambda: get("/health")[0] == 200)
+    _, models = get("/v1/models")
+    assert [model["id"] for model in models["data"]] == [MODEL]
+    # Plain text on that port is refused, and costs nobody else anything.
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        frontend.get("/health")
+    assert get("/live")[0] == 200
+    frontend.stop()
+    for bad in (["--tls-cert-path", str(cert)], [*flags[:3], str(cert)]):
+        refused = cluster.frontend(*bad)
+        assert refused.wait(10) != 0
+        assert "panicked" not in refused.story()
 
 
 LEASE_NOTICE = 2.0

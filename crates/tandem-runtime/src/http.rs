@@ -13,21 +13,26 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::lifecycle::Lifecycle;
 
-/// Limits that keep slow or silent clients from holding resources for ever.
-#[derive(Debug, Clone, Copy)]
+/// How connections are served, and limits that keep slow or silent clients from holding resources
+/// for ever.
+#[derive(Clone)]
 pub struct HttpOptions {
     /// Most time a client may take to send its request head, and most idle time between requests.
     pub header_timeout: Duration,
     /// Most time that requests in flight get after the process was asked to stop.
     pub drain_timeout: Duration,
+    /// Encrypts connections; plain text without it.
+    pub tls: Option<TlsAcceptor>,
 }
 
 impl Default for HttpOptions {
@@ -35,6 +40,7 @@ impl Default for HttpOptions {
         Self {
             header_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_millis(3500),
+            tls: None,
         }
     }
 }
@@ -76,16 +82,25 @@ pub async fn serve(
     // Cancelled when the requests in flight have had their time.
     let abandon = CancellationToken::new();
     while let Some(stream) = accept(&listener, &lifecycle).await {
-        let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| call(router.clone(), request));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
+        let connection = Conversation {
+            builder: builder.clone(),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+        };
         let abandoned = abandon.clone();
+        let (tls, handshake_timeout) = (options.tls.clone(), options.header_timeout);
         lifecycle.spawn_to_end(async move {
-            let ended = abandoned.run_until_cancelled(connection).await;
-            if let Some(Err(error)) = ended {
-                debug!(%error, "connection ended with an error");
-            }
+            let served = async {
+                let Some(tls) = tls else {
+                    return connection.hold(stream).await;
+                };
+                match tokio::time::timeout(handshake_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection.hold(stream).await,
+                    Ok(Err(error)) => debug!(%error, "a client failed to speak TLS"),
+                    Err(_) => debug!("a client did not speak TLS in time"),
+                }
+            };
+            abandoned.run_until_cancelled(served).await;
         });
     }
     drop(listener);
@@ -95,6 +110,29 @@ pub async fn serve(
     {
         warn!("cut off requests that were still running when the drain time had passed");
         abandon.cancel();
+    }
+}
+
+/// Everything that one connection needs.
+struct Conversation {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    watcher: Watcher,
+}
+
+impl Conversation {
+    /// Answers the requests on `stream` until it ends.
+    async fn hold(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let Self {
+            builder,
+            router,
+            watcher,
+        } = self;
+        let service = service_fn(move |request: Request<Incoming>| call(router.clone(), request));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            debug!(%error, "connection ended with an error");
+        }
     }
 }
 

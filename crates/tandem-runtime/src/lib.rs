@@ -15,6 +15,7 @@ pub mod nats;
 pub mod request_plane;
 pub mod system;
 pub mod telemetry;
+pub mod tls;
 
 pub use component::{EndpointId, Instance, Transport};
 pub use discovery::Discovery;

@@ -1,6 +1,7 @@
 //! `tandem frontend`: the OpenAI API of a cluster.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tandem_frontend::{Frontend, FrontendArgs, Planes};
 use tandem_runtime::http::HttpOptions;
+use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 use tandem_runtime::{Discovery, Lifecycle};
 use tracing::{info, warn};
 
@@ -25,6 +27,14 @@ pub(crate) struct FrontendCommandArgs {
     /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 8000, env = "DYN_HTTP_PORT")]
     http_port: u16,
+
+    /// Certificate chain in PEM, to serve HTTPS
+    #[arg(long, value_name = "FILE", requires = "tls_key_path")]
+    tls_cert_path: Option<PathBuf>,
+
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert_path")]
+    tls_key_path: Option<PathBuf>,
 
     /// Namespace whose models are served [default: all]
     #[arg(long, value_name = "NAME", env = "DYN_NAMESPACE")]
@@ -46,6 +56,15 @@ pub(crate) struct FrontendCommandArgs {
     planes: PlaneArgs,
 }
 
+impl FrontendCommandArgs {
+    fn tls(&self) -> Result<Option<TlsAcceptor>, TlsError> {
+        match (&self.tls_cert_path, &self.tls_key_path) {
+            (Some(cert), Some(key)) => tls::acceptor(cert, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &FrontendCommandArgs) -> Result<()> {
     block_on(serve(args))
@@ -54,6 +73,8 @@ pub(crate) fn run(args: &FrontendCommandArgs) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "people wait for this line")]
 async fn serve(args: &FrontendCommandArgs) -> Result<()> {
     let started = Instant::now();
+    let tls = args.tls()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let listener = bind(args.http_host, args.http_port, "--http-port").await?;
     let address = listener.local_addr()?;
     let mut signals = Signals::install()?;
@@ -75,20 +96,17 @@ async fn serve(args: &FrontendCommandArgs) -> Result<()> {
     let drain_timeout = Duration::from_secs(args.drain_timeout);
     let options = HttpOptions {
         drain_timeout,
+        tls,
         ..HttpOptions::default()
     };
     http.spawn_to_end(frontend.serve(listener, Arc::new(registry), options, http.clone()));
-    println!("frontend http://{address}");
+    println!("frontend {scheme}://{address}");
     println!("ready in {:.1} s", started.elapsed().as_secs_f64());
 
     signals.next().await;
     info!("stopping: requests in flight may finish");
     tokio::select! {
-        stopped = http.stop(drain_timeout + Duration::from_secs(1)) => {
-            if let Err(error) = stopped {
-                warn!(%error, "cut off requests");
-            }
-        }
+        () = drain(&http, drain_timeout) => {}
         () = signals.next() => info!("stopped at once: second signal"),
     }
     if let Err(error) = discovery.revoke().await {
@@ -98,4 +116,10 @@ async fn serve(args: &FrontendCommandArgs) -> Result<()> {
         warn!(%error, "left tasks behind");
     }
     Ok(())
+}
+
+async fn drain(http: &Lifecycle, timeout: Duration) {
+    if let Err(error) = http.stop(timeout + Duration::from_secs(1)).await {
+        warn!(%error, "cut off requests");
+    }
 }
