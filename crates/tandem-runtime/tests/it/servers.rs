@@ -1,7 +1,7 @@
 //! Real servers on loopback, each with a directory of its own.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -149,9 +149,14 @@ impl Drop for Server {
 
 #[expect(clippy::print_stderr, reason = "a test that does nothing must say so")]
 fn find(name: &str) -> Option<PathBuf> {
-    let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
-    let found = folders.map(|folder| Path::new(folder).join(name));
-    let found = found.into_iter().find(|path| path.is_file());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Debian keeps one of them out of the users' path.
+    folders.push(PathBuf::from("/usr/sbin"));
+    let found = folders
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
     if found.is_none() {
         eprintln!("skipped: {name} is not installed");
     }
