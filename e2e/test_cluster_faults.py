@@ -30,11 +30,12 @@ MIGRATIONS = "dynamo_frontend_migrations_total"
 
 
 @pytest.fixture
-def mock(cluster: Cluster) -> Iterator[SimpleNamespace]:
+def mock(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[SimpleNamespace]:
     """Two mock workers that take their time, and two frontends that use them in turn."""
+    plane = getattr(request, "param", "tcp")
     flags = ("--engine", "mock", "--served-model-name", "mock", "--namespace", "mock")
     workers = [cluster.worker(*flags, "--speedup", "0.5") for _ in range(2)]
-    mode = ("--router-mode", "round-robin", "--namespace", "mock")
+    mode = ("--router-mode", "round-robin", "--namespace", "mock", "--request-plane", plane)
     frontends = [cluster.frontend(*mode) for _ in range(2)]
     for node in (*workers, *frontends):
         node.wait_until_ready()
@@ -84,6 +85,7 @@ def test_a_worker_killed_before_its_first_token_is_not_noticed(mock: SimpleNames
     assert survivor.process.poll() is None
 
 
+@pytest.mark.parametrize("mock", ["tcp", "nats"], indirect=True)
 def test_a_worker_killed_in_mid_stream_costs_no_request_and_no_token(
     mock: SimpleNamespace,
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_worker_killed_in_mid_stream_costs_no_request_and_no_token(
     assert migrations(mock) >= IN_FLIGHT // 3
 
 
+@pytest.mark.parametrize("mock", ["tcp", "nats"], indirect=True)
 def test_a_worker_that_is_asked_to_leave_finishes_its_work(
     mock: SimpleNamespace, cluster: Cluster
 ) -> None:
