@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use tandem_runtime::telemetry::LogFormat;
 
-use crate::commands::{classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, up::UpArgs};
+use crate::commands::{
+    classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, router::RouterArgs, up::UpArgs,
+};
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the whole stack in this process: gateway, semantic router, frontend and workers
     Up(Box<UpArgs>),
+    /// Run the semantic router beside Envoy, as its external processor
+    Router(RouterArgs),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets

@@ -15,7 +15,7 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(commands::router::with_long_flags(std::env::args_os()));
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -29,6 +29,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     tandem_runtime::telemetry::init(&args.log, args.log_format.into())?;
     match args.command {
         Command::Up(up) => commands::up::run(&up),
+        Command::Router(router) => commands::router::run(&router),
         Command::Classify(classify) => commands::classify::run(&classify),
         Command::Eval(eval) => commands::eval::run(&eval),
         Command::Config(config) => commands::config::run(&config),

@@ -3,6 +3,8 @@
 pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod eval;
+pub(crate) mod router;
+mod signals;
 pub(crate) mod up;
 
 use std::path::Path;

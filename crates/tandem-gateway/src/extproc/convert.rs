@@ -58,8 +58,12 @@ pub(super) fn mutation<'a>(
 }
 
 pub(super) fn request_headers(headers: HeaderMutation) -> ProcessingResponse {
+    request_headers_response(changed(headers, None))
+}
+
+pub(super) fn request_headers_response(response: CommonResponse) -> ProcessingResponse {
     answer(Response::RequestHeaders(HeadersResponse {
-        response: Some(changed(headers, None)),
+        response: Some(response),
     }))
 }
 
@@ -67,7 +71,6 @@ pub(super) fn response_headers(headers: HeaderMutation, stream: bool) -> Process
     let mut answer = answer(Response::ResponseHeaders(HeadersResponse {
         response: Some(changed(headers, None)),
     }));
-    // A stream must not wait in Envoy until it is complete.
     answer.mode_override = stream.then(|| ProcessingMode {
         response_header_mode: HeaderSendMode::Send.into(),
         response_body_mode: BodySendMode::Streamed.into(),
@@ -83,9 +86,9 @@ pub(super) fn request_body(response: CommonResponse) -> ProcessingResponse {
     }))
 }
 
-pub(super) fn response_body() -> ProcessingResponse {
+pub(super) fn response_body(response: CommonResponse) -> ProcessingResponse {
     answer(Response::ResponseBody(BodyResponse {
-        response: Some(CommonResponse::default()),
+        response: Some(response),
     }))
 }
 

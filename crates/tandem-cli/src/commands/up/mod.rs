@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tandem_frontend::FrontendArgs;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::args::CacheArgs;
+use crate::commands::signals::Signals;
 use crate::model::HubArgs;
 use crate::workers_spec::WorkersSpec;
 
@@ -124,26 +124,4 @@ async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
-}
-
-/// Interrupt and terminate. Both are listened for from the start, so none is lost in between.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
