@@ -17,7 +17,7 @@ use candle_transformers::models::modernbert::{Config, ModernBert};
 use futures::executor::block_on;
 use tandem_classifier::{Classifier, EncoderClassifier, Heads, Settings};
 
-/// Tokens of the compared pass, special ones included.
+/// Tokens of the compared pass.
 const TOKENS: usize = 128;
 /// Classifiers that the compared router runs: domain, jailbreak, personal data.
 const PASSES: u32 = 3;
@@ -26,13 +26,15 @@ const ROUNDS: usize = 5;
 /// Calls of tandem's encoder per round.
 const CALLS: usize = 60;
 
-/// 128 tokens of what users write, special ones included.
-const TEXT: &str = include_str!("../../../crates/tandem-classifier/benches/128-tokens.txt");
+/// 128 tokens of what users write.
+const TEXT: &str = include_str!("../../128-tokens.txt");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shipped = "../models/tandem-nano-encoder".to_owned();
     let dir = PathBuf::from(std::env::args().nth(1).unwrap_or(shipped));
+    let start = Instant::now();
     let nano = EncoderClassifier::nano(&dir, Settings::default())?;
+    let loading = start.elapsed();
     let text: Arc<str> = TEXT.trim_end().into();
     let base = modernbert_base()?;
     let ids = Tensor::arange(1_u32, TOKENS as u32 + 1, &Device::Cpu)?.unsqueeze(0)?;
@@ -53,6 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The first round warms up.
     let (ours, theirs) = (median(ours.split_off(CALLS)), median(theirs.split_off(1)));
     let router = theirs * PASSES;
+    println!("tandem-nano-encoder, loading          {loading:>10.3?}");
     println!("tandem-nano-encoder, four heads   p50 {ours:>10.3?}");
     println!("ModernBERT-base in candle, 1 pass p50 {theirs:>10.3?}");
     println!("ModernBERT-base in candle, {PASSES} passes  {router:>10.3?}");

@@ -38,7 +38,8 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
         .into());
     };
     refuse_media(&request.messages)?;
-    let messages: Vec<_> = request.messages.iter().map(to_json).collect();
+    let mut messages: Vec<_> = request.messages.iter().map(to_json).collect();
+    let marks = model.tokenizer.control_tokens().mark(&mut messages);
     let conversation = Conversation {
         tools: request.tools.as_deref(),
         variables: request.chat_template_kwargs.as_ref(),
@@ -47,8 +48,8 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
     let prompt = template
         .render(&conversation)
         .map_err(|error| InvalidParameter::new("messages", error.to_string()))?;
-    // The template writes the special tokens itself.
-    let tokens = encode(model, &prompt, false)?;
+    // The template writes the control tokens; those that a message spells out stay text.
+    let tokens = encoded(model.tokenizer.encode_prompt(&prompt, marks))?;
     prepare(
         model,
         tokens,
@@ -72,7 +73,7 @@ pub(crate) fn completion(
     let mut prepared = Vec::new();
     for item in request.prompt.items() {
         let tokens = match item {
-            PromptItem::Text(text) => encode(model, text, true)?,
+            PromptItem::Text(text) => encoded(model.tokenizer.encode(text, true))?,
             PromptItem::Tokens(tokens) => checked_tokens(model, tokens)?,
         };
         prepared.push(prepare(model, tokens, &request.sampling, limits)?);
@@ -111,11 +112,8 @@ fn to_json(message: &Message) -> serde_json::Value {
     serde_json::to_value(message).expect("messages have string keys only")
 }
 
-fn encode(model: &Model, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, FrontendError> {
-    model
-        .tokenizer
-        .encode(text, add_special_tokens)
-        .map_err(|error| FrontendError::Internal(error.to_string()))
+fn encoded(tokens: Result<Vec<u32>, tandem_tokenizer::Error>) -> Result<Vec<u32>, FrontendError> {
+    tokens.map_err(|error| FrontendError::Internal(error.to_string()))
 }
 
 /// An id outside the vocabulary would be a read outside the embedding table on the worker.

@@ -10,6 +10,7 @@ pub mod hub;
 pub mod model_card;
 
 mod chat_template;
+mod control_tokens;
 mod detokenizer;
 mod error;
 mod pieces;
@@ -18,6 +19,7 @@ mod stop;
 mod tokenizer;
 
 pub use chat_template::{ChatTemplate, Conversation};
+pub use control_tokens::{ControlTokens, Marks};
 pub use detokenizer::Detokenizer;
 pub use error::{Error, HubError};
 pub use hub::HubOptions;

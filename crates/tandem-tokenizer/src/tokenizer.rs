@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::Error;
+use crate::control_tokens::{ControlTokens, Marks};
 use crate::pieces::{PieceKind, Pieces};
 
 /// A model's tokenizer, read from `tokenizer.json`.
@@ -11,6 +13,9 @@ use crate::pieces::{PieceKind, Pieces};
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     pieces: Option<Pieces>,
+    control_tokens: ControlTokens,
+    /// The same tokenizer without control tokens; made when a message first spells one out.
+    plain: OnceLock<tokenizers::Tokenizer>,
 }
 
 /// Tokens of a text, with where they come from.
@@ -61,8 +66,17 @@ impl Tokenizer {
         inner
             .with_truncation(None)
             .map_err(|error| error.to_string())?;
-        let pieces = Pieces::new(&inner);
-        Ok(Self { inner, pieces })
+        Ok(Self {
+            pieces: Pieces::new(&inner),
+            control_tokens: ControlTokens::new(&inner)?,
+            plain: OnceLock::new(),
+            inner,
+        })
+    }
+
+    /// The control tokens, such as `<|im_end|>`, that clients must not be able to forge.
+    pub const fn control_tokens(&self) -> &ControlTokens {
+        &self.control_tokens
     }
 
     /// Tokens of `text`. Templated prompts bring their own special tokens; plain ones want
@@ -74,6 +88,37 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, add_special_tokens);
         let encoding = encoding.map_err(|error| failed("tokenize text", &error))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Tokens of a prompt that a chat template wrote. What `marks` are in is tokenized as the
+    /// characters that it is written with, not as control tokens.
+    ///
+    /// # Errors
+    /// The tokenizer has no token for a part of the text.
+    pub fn encode_prompt(&self, prompt: &str, marks: Marks) -> Result<Vec<u32>, Error> {
+        let Some(unmarked) = self.control_tokens.unmark(prompt, marks) else {
+            return self.encode(prompt, false);
+        };
+        let mut ids = Vec::new();
+        let mut done = 0;
+        for literal in unmarked.literal {
+            ids.extend(self.encode(&unmarked.text[done..literal.start], false)?);
+            done = literal.end;
+            let encoding = self.plain().encode_fast(&unmarked.text[literal], false);
+            let encoding = encoding.map_err(|error| failed("tokenize text", &error))?;
+            ids.extend(encoding.get_ids());
+        }
+        ids.extend(self.encode(&unmarked.text[done..], false)?);
+        Ok(ids)
+    }
+
+    /// The tokenizer that knows no control tokens.
+    fn plain(&self) -> &tokenizers::Tokenizer {
+        self.plain.get_or_init(|| {
+            let mut plain = self.inner.clone();
+            plain.set_encode_special_tokens(true);
+            plain
+        })
     }
 
     /// Tokens of `text`, with the bytes that each stands for.

@@ -1,7 +1,11 @@
 //! Logits and greedy tokens against transformers.
 
+use std::path::Path;
+
 use serde::Deserialize;
+use serde_json::Value;
 use tandem_kv_cache::{BlockPool, BlockStore};
+use tandem_tokenizer::{ChatTemplate, Conversation, Tokenizer};
 use tandem_worker::engine::embedded::model::{
     Batch, Checkpoint, Decoder, ModelConfig, ModelError, Span,
 };
@@ -21,11 +25,10 @@ fn expected(name: &str) -> Vec<Expected> {
     serde_json::from_slice(&text).unwrap()
 }
 
-fn logits(name: &str, prompt: &[u32]) -> Vec<f32> {
+fn logits(directory: &Path, prompt: &[u32]) -> Vec<f32> {
     let compute = Compute::new(2).unwrap();
-    let directory = checkpoint(name);
-    let model = ModelConfig::read(&directory).unwrap();
-    let decoder = Decoder::load(model, &Checkpoint::open(&directory).unwrap()).unwrap();
+    let model = ModelConfig::read(directory).unwrap();
+    let decoder = Decoder::load(model, &Checkpoint::open(directory).unwrap()).unwrap();
     let shape = decoder.kv_shape(16);
     let blocks = BlockPool::new(4).allocate(4).unwrap();
     let mut store = BlockStore::new(shape, 4);
@@ -40,18 +43,22 @@ fn logits(name: &str, prompt: &[u32]) -> Vec<f32> {
     compute.run(|| decoder.forward(&compute, &batch, &mut store))
 }
 
+fn assert_close(found: &[f32], expected: &[f32], name: &str) {
+    for (token, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(
+            error < 1e-4,
+            "{name}: logit {token} is {found}, not {expected}"
+        );
+    }
+}
+
 async fn check(name: &str) {
     let engine = EmbeddedEngine::load(&checkpoint(name), config()).unwrap();
     for expected in expected(name) {
-        let found = logits(name, &expected.prompt);
+        let found = logits(&checkpoint(name), &expected.prompt);
         assert_eq!(found.len(), expected.logits.len());
-        for (token, (found, expected)) in found.iter().zip(&expected.logits).enumerate() {
-            let error = (found - expected).abs();
-            assert!(
-                error < 1e-4,
-                "{name}: logit {token} is {found}, not {expected}"
-            );
-        }
+        assert_close(&found, &expected.logits, name);
         let count = u32::try_from(expected.greedy.len()).unwrap();
         let tokens = generate(&engine, request(&expected.prompt, count)).await;
         assert_eq!(tokens, expected.greedy, "{name}");
@@ -128,7 +135,7 @@ fn what_is_not_supported_is_named() {
 
 #[test]
 fn a_broken_checkpoint_is_named() {
-    let load = |directory: &std::path::Path| EmbeddedEngine::load(directory, config());
+    let load = |directory: &Path| EmbeddedEngine::load(directory, config());
     let missing = tempfile::tempdir().unwrap();
     let error = load(missing.path()).unwrap_err();
     assert!(matches!(error, ModelError::Read { .. }), "{error}");
@@ -148,4 +155,43 @@ fn a_broken_checkpoint_is_named() {
     std::fs::write(&file, weights).unwrap();
     let error = load(cut.path()).unwrap_err();
     assert!(matches!(error, ModelError::Shape { .. }), "{error}");
+}
+
+/// A conversation with the shipped chat model, as transformers sees it.
+#[derive(Deserialize)]
+struct Chat {
+    name: String,
+    messages: Vec<Value>,
+    text: String,
+    prompt: Vec<u32>,
+    /// The first few of the last position.
+    logits: Vec<f32>,
+    greedy: Vec<u32>,
+    greedy_text: String,
+}
+
+#[tokio::test]
+async fn the_shipped_chat_model() {
+    #[derive(Deserialize)]
+    struct Chats {
+        cases: Vec<Chat>,
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tandem-nano-chat");
+    let chats = std::fs::read(checkpoint("nano_chat.json")).unwrap();
+    let chats: Chats = serde_json::from_slice(&chats).unwrap();
+    let template = ChatTemplate::from_dir(&directory).unwrap();
+    let tokenizer = Tokenizer::from_dir(&directory).unwrap();
+    let engine = EmbeddedEngine::load(&directory, config()).unwrap();
+    for chat in chats.cases {
+        let name = chat.name.as_str();
+        let text = template.render(&Conversation::new(&chat.messages)).unwrap();
+        assert_eq!(text, chat.text, "{name}");
+        assert_eq!(tokenizer.encode(&text, false).unwrap(), chat.prompt);
+        let found = logits(&directory, &chat.prompt);
+        assert_close(&found[..chat.logits.len()], &chat.logits, name);
+        let count = u32::try_from(chat.greedy.len()).unwrap();
+        let tokens = generate(&engine, request(&chat.prompt, count)).await;
+        assert_eq!(tokens, chat.greedy, "{name}");
+        assert_eq!(tokenizer.decode(&tokens, true).unwrap(), chat.greedy_text);
+    }
 }
