@@ -80,6 +80,22 @@ pub(super) fn response_headers(headers: HeaderMutation, stream: bool) -> Process
     answer
 }
 
+/// Asks for the request's body as a whole; the response's is shown as before.
+pub(super) fn buffered(
+    mut answer: ProcessingResponse,
+    response: BodySendMode,
+) -> ProcessingResponse {
+    answer.mode_override = Some(ProcessingMode {
+        request_header_mode: HeaderSendMode::Send.into(),
+        response_header_mode: HeaderSendMode::Send.into(),
+        request_body_mode: BodySendMode::Buffered.into(),
+        response_body_mode: response.into(),
+        request_trailer_mode: HeaderSendMode::Skip.into(),
+        response_trailer_mode: HeaderSendMode::Skip.into(),
+    });
+    answer
+}
+
 pub(super) fn request_body(response: CommonResponse) -> ProcessingResponse {
     answer(Response::RequestBody(BodyResponse {
         response: Some(response),

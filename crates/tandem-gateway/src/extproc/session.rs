@@ -148,6 +148,15 @@ impl Session {
         let mutation = answer::pass_on(&headers, &set);
         let (held, answers) = match self.modes.request {
             BodySendMode::FullDuplexStreamed => (Some(mutation), Answers::new()),
+            // Envoy sends the headers on before a slow body is complete, and then they could not
+            // say where the request goes. Where Envoy does not let us choose, pieces come.
+            BodySendMode::Streamed => {
+                let answer = convert::request_headers(mutation);
+                (
+                    None,
+                    smallvec![convert::buffered(answer, self.modes.response)],
+                )
+            }
             _ => (None, smallvec![convert::request_headers(mutation)]),
         };
         self.phase = Phase::Body(Incoming {

@@ -247,7 +247,13 @@ async fn streamed_request_bodies_are_put_together() {
     let server = start().await;
     let (first, second) = MATH.split_at(20);
     let mut exchange = server.open().await;
-    exchange.begin(Some(BodySendMode::Streamed), &[]).await;
+    exchange.send(
+        Message::RequestHeaders(headers(&CHAT, false)),
+        Some(BodySendMode::Streamed),
+    );
+    let wish = exchange.answer().await.mode_override.unwrap();
+    assert_eq!(wish.request_body_mode(), BodySendMode::Buffered);
+    assert_eq!(wish.response_body_mode(), BodySendMode::Buffered);
     let kept = routed(exchange.body(first, false).await);
     let kept = kept.body_mutation.unwrap().mutation;
     assert_eq!(kept, Some(Mutation::ClearBody(true)));
