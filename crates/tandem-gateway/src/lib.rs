@@ -8,6 +8,7 @@
 
 mod extproc;
 mod headers;
+mod language_models;
 mod metrics;
 mod proxy;
 mod route;
@@ -15,5 +16,6 @@ mod usage;
 mod watch;
 
 pub use extproc::{ExtProc, ExtProcError, ExtProcOptions};
+pub use language_models::HttpLanguageModels;
 pub use metrics::GatewayMetrics;
 pub use proxy::{Gateway, GatewayError, GatewayOptions};

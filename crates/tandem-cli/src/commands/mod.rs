@@ -3,12 +3,16 @@
 pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod eval;
+pub(crate) mod route;
 pub(crate) mod up;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tandem_semantic_router::{Loaded, Problem, RouterConfig};
+use tandem_classifier::Classifier;
+use tandem_gateway::HttpLanguageModels;
+use tandem_semantic_router::{Loaded, Parts, Problem, Router, RouterConfig};
 
 /// Reads a router configuration file; `${NAME}` in it is an environment variable. Paths in it are
 /// relative to the working directory, or else to the file.
@@ -33,4 +37,14 @@ fn load_config(path: &Path) -> Result<Loaded> {
 /// The value of an environment variable.
 fn environment(name: &str) -> Option<String> {
     std::env::var_os(name)?.into_string().ok()
+}
+
+/// A router that asks `classifier`, and the language models that its configuration names.
+fn router(config: RouterConfig, classifier: Arc<dyn Classifier>) -> Router {
+    let parts = Parts {
+        classifier,
+        language_models: Some(Arc::new(HttpLanguageModels::default())),
+        statistics: Arc::default(),
+    };
+    Router::with_parts(config, parts)
 }
