@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tandem_runtime::telemetry::LogFormat;
 
 use crate::commands::{
-    classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, router::RouterArgs, up::UpArgs,
+    classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, route::RouteArgs,
+    router::RouterArgs, up::UpArgs,
 };
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
@@ -36,8 +37,21 @@ pub(crate) enum Command {
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets
     Eval(EvalArgs),
-    /// Check router configuration files
+    /// Explain how a prompt would be routed: signals, decisions, model, changes, times
+    Route(Box<RouteArgs>),
+    /// Check, migrate and describe router configuration files
     Config(ConfigArgs),
+}
+
+impl Args {
+    /// What is logged. A command that answers on the terminal keeps quiet unless it is told
+    /// otherwise.
+    pub(crate) fn log_filter(&self) -> &str {
+        match (&self.command, self.log.as_str()) {
+            (Command::Route(_), "info") => "warn,tandem_semantic_router::events=error",
+            (_, log) => log,
+        }
+    }
 }
 
 /// Form of the log lines.

@@ -26,12 +26,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    tandem_runtime::telemetry::init(&args.log, args.log_format.into())?;
+    tandem_runtime::telemetry::init(args.log_filter(), args.log_format.into())?;
     match args.command {
         Command::Up(up) => commands::up::run(&up),
         Command::Router(router) => commands::router::run(&router),
         Command::Classify(classify) => commands::classify::run(&classify),
         Command::Eval(eval) => commands::eval::run(&eval),
+        Command::Route(route) => commands::route::run(&route),
         Command::Config(config) => commands::config::run(&config),
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tandem_protocol::header::{REQUEST_ID, ROUTER_PREFIX, SELECTED_MODEL_UPSTREAM};
-use tandem_semantic_router::{Block, HeaderEdits};
+use tandem_semantic_router::{Block, Client, HeaderEdits, Router};
 use uuid::Uuid;
 
 /// Version of the header contract that responses keep.
@@ -48,6 +48,12 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// Whether only the router may write this header.
 pub(crate) fn is_router_header(name: &str) -> bool {
     name.starts_with(ROUTER_PREFIX) || name == SELECTED_MODEL_UPSTREAM
+}
+
+/// Who sent a request, as an authorizing proxy in front has written into its headers.
+pub(crate) fn client(router: &Router, headers: &HeaderMap) -> Client {
+    let value = |name: &str| headers.get(name)?.to_str().ok();
+    Client::from_headers(&router.config().identity, value)
 }
 
 /// What gave an answer that no model gave.

@@ -1,6 +1,7 @@
 //! What is counted, under the names of the original router.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tandem_protocol::openai::Usage;
-use tandem_semantic_router::config::ReasoningSwitch;
+use tandem_semantic_router::config::{ModelConfig, ReasoningSwitch};
 use tandem_semantic_router::{Block, Explanation, Reasoning, Routed, Router, Routing};
 
 /// Label of a model name that is not configured: clients must not be able to create series.
@@ -27,6 +28,12 @@ struct ModelLabel {
 struct ErrorLabels {
     model: String,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CostLabels {
+    model: String,
+    currency: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -96,6 +103,7 @@ pub struct GatewayMetrics {
     tpot: ByModel<Histogram>,
     prompt_sizes: ByModel<Histogram>,
     completion_sizes: ByModel<Histogram>,
+    costs: Family<CostLabels, Counter<f64, AtomicU64>>,
     tokens: ByModel<Counter>,
     prompt_tokens: ByModel<Counter>,
     completion_tokens: ByModel<Counter>,
@@ -137,6 +145,7 @@ impl GatewayMetrics {
             tpot: Family::new_with_constructor(latency),
             prompt_sizes: Family::new_with_constructor(sizes),
             completion_sizes: Family::new_with_constructor(sizes),
+            costs: Family::default(),
             tokens: Family::default(),
             prompt_tokens: Family::default(),
             completion_tokens: Family::default(),
@@ -236,6 +245,11 @@ impl GatewayMetrics {
             "llm_completion_tokens_per_request",
             "Tokens of an answer",
             &self.completion_sizes,
+        );
+        add(
+            "llm_model_cost",
+            "Price of answers, where the model has one",
+            &self.costs,
         );
         add(
             "llm_model_tokens",
@@ -390,6 +404,14 @@ impl GatewayMetrics {
         }
     }
 
+    pub(crate) fn cost(&self, model: &str, currency: &str, cost: f64) {
+        let labels = CostLabels {
+            model: model.to_owned(),
+            currency: currency.to_owned(),
+        };
+        self.costs.get_or_create(&labels).inc_by(cost);
+    }
+
     pub(crate) fn token_time(&self, model: &str, time: Duration) {
         let histogram = self.tpot.get_or_create(&by_model(model));
         histogram.observe(time.as_secs_f64());
@@ -462,8 +484,12 @@ fn requested_label(router: &Router, explanation: &Explanation) -> String {
 
 /// The name of a configured model or adapter; one label for all others.
 pub(crate) fn model_label(router: &Router, name: &str) -> String {
-    let mut models = router.config().models.iter();
-    let known =
-        models.any(|model| model.name == name || model.loras.iter().any(|lora| lora == name));
+    let known = serving(router, name).is_some();
     if known { name } else { OTHER }.to_owned()
+}
+
+/// The configured model of that name, or the one that serves the adapter.
+pub(crate) fn serving<'a>(router: &'a Router, name: &str) -> Option<&'a ModelConfig> {
+    let mut models = router.config().models.iter();
+    models.find(|model| model.name == name || model.loras.iter().any(|lora| lora == name))
 }

@@ -1,18 +1,25 @@
 //! Counting an answer while it passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use tandem_semantic_router::config::Pricing;
+use tandem_semantic_router::{ModelStatistics, Router};
 use tracing::{Span, info};
 
-use crate::metrics::InFlight;
+use crate::metrics::{InFlight, model_label, serving};
 use crate::usage::UsageReader;
 
 /// An answer of the upstream, from the request on.
 #[derive(Debug)]
 pub(crate) struct Watch {
     in_flight: InFlight,
-    model: String,
+    /// A metric label.
+    label: String,
+    /// What selection learns from.
+    observed: Observed,
+    pricing: Option<Pricing>,
     request_id: String,
     started: Instant,
     /// When the first piece of the answer came.
@@ -20,6 +27,29 @@ pub(crate) struct Watch {
     stream: bool,
     state: State,
     span: Span,
+}
+
+/// The model's statistics, where the request counts as in flight until this is dropped.
+#[derive(Debug)]
+struct Observed {
+    statistics: Arc<ModelStatistics>,
+    model: String,
+}
+
+impl Observed {
+    fn start(statistics: Arc<ModelStatistics>, model: &str) -> Self {
+        statistics.started(model);
+        Self {
+            statistics,
+            model: model.to_owned(),
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.statistics.finished(&self.model);
+    }
 }
 
 /// How far the answer has come.
@@ -34,11 +64,19 @@ enum State {
 }
 
 impl Watch {
-    /// Begins when the request is sent on. `model` is a metric label; log lines are in `span`.
-    pub(crate) fn new(in_flight: InFlight, model: String, request_id: &str, span: Span) -> Self {
+    /// Begins when the request is sent on to `model`; log lines are in `span`.
+    pub(crate) fn new(
+        in_flight: InFlight,
+        router: &Router,
+        model: &str,
+        request_id: &str,
+        span: Span,
+    ) -> Self {
         Self {
             in_flight,
-            model,
+            label: model_label(router, model),
+            observed: Observed::start(Arc::clone(router.statistics()), model),
+            pricing: serving(router, model).and_then(|model| model.pricing.clone()),
             request_id: request_id.to_owned(),
             started: Instant::now(),
             first: None,
@@ -46,6 +84,11 @@ impl Watch {
             state: State::Awaited,
             span,
         }
+    }
+
+    /// The model's metric label.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
     }
 
     pub(crate) fn request_id(&self) -> &str {
@@ -68,15 +111,20 @@ impl Watch {
         };
         self.state = State::Done;
         let metrics = self.in_flight.metrics();
-        metrics.failed(self.model.clone(), reason);
+        metrics.failed(self.label.clone(), reason);
     }
 
     /// A piece of the answer passes.
     pub(crate) fn piece(&mut self, piece: &[u8]) {
         if self.first.is_none() {
+            let after = self.started.elapsed();
             self.first = Some(Instant::now());
             let metrics = self.in_flight.metrics();
-            metrics.first_byte(&self.model, self.started.elapsed());
+            metrics.first_byte(&self.label, after);
+            if matches!(self.state, State::Passing(_)) {
+                let statistics = &self.observed.statistics;
+                statistics.observe_ttft(&self.observed.model, after);
+            }
         }
         if let State::Passing(usage) = &mut self.state {
             usage.read(piece);
@@ -96,22 +144,37 @@ impl Watch {
         let usage = usage.finish();
         let after = self.started.elapsed();
         let metrics = self.in_flight.metrics();
-        metrics.completed(&self.model, after, usage);
+        metrics.completed(&self.label, after, usage);
         let Some(usage) = usage else {
             return;
         };
         if let Some(time) = self.per_token(after, usage.completion_tokens) {
-            metrics.token_time(&self.model, time);
+            metrics.token_time(&self.label, time);
+            let statistics = &self.observed.statistics;
+            statistics.observe_tpot(&self.observed.model, time);
         }
+        let (cost, currency) = match &self.pricing {
+            Some(pricing) => {
+                let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
+                let cost = pricing.cost(prompt.into(), completion.into());
+                metrics.cost(&self.label, &pricing.currency, cost);
+                (cost, pricing.currency.as_str())
+            }
+            None => (0.0, "unknown"),
+        };
+        let pricing = self.pricing.is_none().then_some("not_configured");
         self.span.in_scope(|| {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
-                model = self.model,
+                model = self.observed.model,
                 prompt_tokens = usage.prompt_tokens,
                 completion_tokens = usage.completion_tokens,
                 total_tokens = usage.total_tokens,
                 completion_latency_ms = after.as_secs_f64() * 1e3,
+                cost,
+                currency,
+                pricing,
                 "llm_usage"
             );
         });
@@ -134,7 +197,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !matches!(self.state, State::Done) {
             let metrics = self.in_flight.metrics();
-            metrics.failed(self.model.clone(), "cancellation");
+            metrics.failed(self.label.clone(), "cancellation");
         }
     }
 }

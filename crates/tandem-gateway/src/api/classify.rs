@@ -9,7 +9,9 @@ use axum::extract::State;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tandem_classifier::{Analysis, Heads, LabelScore, PiiSpan};
-use tandem_semantic_router::config::{Decision, JailbreakPolicy, PiiPolicy, Rule, SignalRef};
+use tandem_semantic_router::config::{
+    Decision, JailbreakPolicy, PiiPolicy, Rule, SignalRef, SignalTest,
+};
 use tandem_semantic_router::{Router, RouterConfig};
 
 use super::error::ApiError;
@@ -440,8 +442,11 @@ fn mentions(rule: &Rule, config: &RouterConfig, label: &String) -> bool {
         Rule::All(parts) | Rule::Any(parts) => {
             parts.iter().any(|part| mentions(part, config, label))
         }
-        Rule::Signal(SignalRef::Domain(at)) => config.domains[*at].labels.contains(label),
-        Rule::Signal(_) | Rule::Not(_) | Rule::Always | Rule::Never => false,
+        Rule::Signal(SignalRef(at)) => match &config.signals[*at].test {
+            SignalTest::Domain(labels) => labels.contains(label),
+            _ => false,
+        },
+        Rule::Not(_) | Rule::Always | Rule::Never => false,
     }
 }
 

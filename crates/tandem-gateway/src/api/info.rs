@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tandem_semantic_router::ListedModels;
+use tandem_semantic_router::config::SignalTest;
 
 use super::{OPENAPI, Shared, table};
 
@@ -61,15 +62,19 @@ pub(super) async fn loaded_models(State(api): Shared) -> Json<Value> {
 pub(super) async fn classifier(State(api): Shared) -> Json<Value> {
     let router = api.router.load();
     let config = router.config();
-    let names = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<Vec<_>>();
+    let domains = config.signals.iter();
+    let domains = domains.filter(|rule| matches!(rule.test, SignalTest::Domain(_)));
+    let categories: Vec<&str> = domains.map(|rule| rule.name.as_str()).collect();
+    let decisions = config.decisions.iter();
+    let decisions: Vec<&str> = decisions.map(|decision| decision.name.as_str()).collect();
     Json(json!({
         "status": "active",
         "model": api.classifier.name(),
         "capabilities": ["intent", "pii", "security", "embeddings", "similarity"],
         "auto_models": config.auto_models,
         "default_model": config.default_model,
-        "categories": names(&mut config.domains.iter().map(|rule| &rule.name)),
-        "decisions": names(&mut config.decisions.iter().map(|decision| &decision.name)),
+        "categories": categories,
+        "decisions": decisions,
         "security": {
             "jailbreak_threshold": config.security.jailbreak.as_ref().map(|one| one.threshold),
             "pii_threshold": config.security.pii.as_ref().map(|one| one.threshold),

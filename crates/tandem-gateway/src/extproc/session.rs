@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
-use tandem_semantic_router::{Endpoint, Forward, RouteRequest, Router, Routing};
+use tandem_semantic_router::{Client, Endpoint, Forward, RouteRequest, Router, Routing};
 use tracing::Instrument;
 
 use super::answer::{self, Contents};
@@ -19,8 +19,8 @@ use super::messages::{
     HeaderMutation, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
     ProtocolConfiguration,
 };
-use crate::headers::{RESPONSE_PATH, SCHEMA, request_id};
-use crate::metrics::{GatewayMetrics, model_label};
+use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id};
+use crate::metrics::GatewayMetrics;
 use crate::route::{Miss, Target, resolve_api};
 use crate::trace::{self, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
@@ -45,6 +45,7 @@ enum Phase {
 struct Incoming {
     endpoint: Endpoint,
     request_id: String,
+    client: Client,
     trace: Option<TraceContext>,
     body: BytesMut,
     /// In full duplex the answer to the headers waits for the body, so that it can say where the
@@ -162,6 +163,7 @@ impl Session {
         self.phase = Phase::Body(Incoming {
             endpoint,
             request_id,
+            client: client(&self.router, &headers),
             trace,
             body: BytesMut::new(),
             held,
@@ -231,7 +233,10 @@ impl Session {
             body: &body,
             request_id: &incoming.request_id,
         };
-        let routed = self.router.route(request).instrument(span.clone()).await;
+        let routed = {
+            let routing = self.router.route_for(request, &incoming.client);
+            routing.instrument(span.clone()).await
+        };
         self.metrics.routed(&self.router, &routed);
         let held = incoming.held.take();
         let (answers, phase) = match routed.routing {
@@ -243,9 +248,9 @@ impl Session {
                     held,
                     trailers,
                 };
-                let model = model_label(&self.router, &forward.model);
+                let (model, id) = (&forward.model, &incoming.request_id);
                 let sent = Sent {
-                    watch: Watch::new(in_flight, model, &incoming.request_id, span),
+                    watch: Watch::new(in_flight, &self.router, model, id, span),
                     response_headers: Vec::new(),
                 };
                 sent_on(forward, contents, sent)

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use tandem_semantic_router::RouterConfig;
 use tandem_semantic_router::testing::FixedClassifier;
+use tandem_semantic_router::{ModelStatistics, RouterConfig};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,12 @@ use super::*;
 const CONFIG: &str = "
 default_model: small
 clear_route_cache: true
-model_config: {small: {}, big: {access_key: sk-1, preferred_endpoints: [east]}}
+model_config:
+  small: {}
+  big:
+    access_key: sk-1
+    preferred_endpoints: [east]
+    pricing: {currency: EUR, prompt_per_1m: 1000000, completion_per_1m: 2000000}
 vllm_endpoints: [{name: east, address: 10.0.0.1, port: 8000, weight: 1}]
 tandem: {unknown_models: reject}
 decisions:
@@ -40,6 +45,7 @@ const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/comple
 struct Server {
     channel: Channel,
     registry: Registry,
+    statistics: Arc<ModelStatistics>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -57,6 +63,7 @@ async fn start() -> Server {
             .domain("2+2", "math", 0.93)
             .pii("123-45-6789", "US_SSN", 0.99);
     let router = Router::new(config.with_default_security(), Arc::new(classifier));
+    let statistics = Arc::clone(router.statistics());
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
     let options = ExtProcOptions {
@@ -73,6 +80,7 @@ async fn start() -> Server {
     Server {
         channel: channel.connect().await.unwrap(),
         registry,
+        statistics,
         shutdown,
         tasks,
     }
@@ -445,9 +453,13 @@ async fn answers_get_their_headers_and_streams_are_not_held() {
     check("200", "text/event-stream; charset=utf-8", true, true).await;
     check("200", "application/json", false, true).await;
     check("500", "application/json", false, false).await;
+    let statistics = &server.statistics;
+    assert!(statistics.ttft_ms("big", 50).is_some(), "selection learns");
+    assert!(statistics.tpot_ms("big", 50).is_some());
     let page = server.metrics();
     for line in [
         r#"llm_model_tokens_total{model="big"} 10"#,
+        r#"llm_model_cost_total{model="big",currency="EUR"} 14.0"#,
         r#"llm_request_errors_total{model="big",reason="upstream_5xx"} 1"#,
         r#"llm_model_requests_total{model="MoM"} 3"#,
     ] {

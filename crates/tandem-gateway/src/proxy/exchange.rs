@@ -23,8 +23,7 @@ use tracing::{Instrument, debug, error, warn};
 use super::Gateway;
 use super::error::{ProxyError, full, json as json_response};
 use crate::admin::{OPENMETRICS, metrics_text};
-use crate::headers::{RESPONSE_PATH, SCHEMA, request_id, response_path, set};
-use crate::metrics::model_label;
+use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
 use crate::trace::{self, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
@@ -95,14 +94,16 @@ impl Gateway {
             body: &body,
             request_id: id,
         };
-        let routed = router.route(request).instrument(span.clone()).await;
+        let client = client(router, &parts.headers);
+        let routed = router.route_for(request, &client);
+        let routed = routed.instrument(span.clone()).await;
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(forward) => {
-                let model = model_label(router, &forward.model);
-                let watch = Watch::new(in_flight, model.clone(), id, span);
+                let watch = Watch::new(in_flight, router, &forward.model, id, span);
+                let model = watch.label().to_owned();
                 let answer = self.upstream.send(parts, forward, watch).await;
                 answer.map_err(|error| Failed {
                     error,

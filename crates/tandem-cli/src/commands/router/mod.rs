@@ -18,7 +18,6 @@ use tandem_gateway::{
 };
 use tandem_runtime::Lifecycle;
 use tandem_runtime::http::{self, HttpOptions};
-use tandem_semantic_router::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -147,7 +146,8 @@ impl Running {
         let (envoy, pages) = (Lifecycle::new(), Lifecycle::new());
         let mut registry = Registry::default();
         let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-        let router = Router::new(config, Arc::clone(&classifier));
+        let router = super::router(config, Arc::clone(&classifier), Arc::default());
+        router.warm_up().await;
         let router = Arc::new(ArcSwap::from_pointee(router));
         let shared = (Arc::clone(&router), Arc::clone(&classifier));
         let reloader = Reloader::new(first, shared.0, shared.1, &mut registry);

@@ -20,6 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::commands::{parse_config, router};
+
 /// Time between two looks at the file.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Time that the file must stay the same before it is read: editors write in steps.
@@ -49,12 +51,9 @@ pub(super) async fn read(path: &Path) -> Result<ConfigFile> {
 impl ConfigFile {
     /// What the file says; what has no effect is logged.
     pub(super) fn config(&self) -> Result<RouterConfig> {
-        let lookup = |name: &str| std::env::var_os(name)?.into_string().ok();
-        let path = self.path.display();
-        let loaded = RouterConfig::parse(&self.text, &lookup)
-            .with_context(|| format!("failed to use the router config {path}"))?;
+        let loaded = parse_config(&self.text, &self.path)?;
         for warning in &loaded.warnings {
-            warn!(config = %path, "{warning}");
+            warn!(config = %self.path.display(), "{warning}");
         }
         Ok(loaded.config.with_default_security())
     }
@@ -135,7 +134,7 @@ impl Reloader {
             let found = settled(&self.current.path).await;
             let seen = failed.as_ref() == Some(&found) || found.as_ref() == Ok(&self.current);
             if forced || !seen {
-                failed = self.take(found);
+                failed = self.take(found).await;
             } else if failed.is_some() && found.as_ref() == Ok(&self.current) {
                 // The mistake was taken back.
                 self.metrics.good.set(1);
@@ -145,7 +144,10 @@ impl Reloader {
     }
 
     /// Takes what was found, or says why not and returns it.
-    fn take(&mut self, found: Result<ConfigFile, String>) -> Option<Result<ConfigFile, String>> {
+    async fn take(
+        &mut self,
+        found: Result<ConfigFile, String>,
+    ) -> Option<Result<ConfigFile, String>> {
         let config = match &found {
             Ok(file) => file.config().map_err(|error| format!("{error:#}")),
             Err(reason) => Err(reason.clone()),
@@ -153,7 +155,9 @@ impl Reloader {
         let path = self.current.path.display();
         let (result, failed) = match (config, found) {
             (Ok(config), Ok(file)) => {
-                let router = Router::new(config, Arc::clone(&self.classifier));
+                let statistics = Arc::clone(self.router.load().statistics());
+                let router = router(config, Arc::clone(&self.classifier), statistics);
+                router.warm_up().await;
                 self.router.store(Arc::new(router));
                 info!(event = "config_reloaded", file = %path, "config_reloaded");
                 self.current = file;
