@@ -46,6 +46,8 @@ class Upstream:
         self.stream: Stream | None = None
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.judge = ""
+        """What the model of that name says; nobody sees who asks it."""
         upstream = self
 
         class Handler(_Handler):
@@ -94,12 +96,16 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._chunks()
         else:
             body = self.rfile.read(int(headers.get("content-length", 0)))
-        upstream.seen.put(Seen(self.path, headers, body))
+        asked = json.loads(body)
+        content = asked.get("messages", [{}])[-1].get("content")
+        if asked.get("model") == "judge":
+            content = upstream.judge
+        else:
+            upstream.seen.put(Seen(self.path, headers, body))
         if upstream.stream is not None:
             self._stream(upstream.stream)
             return
-        message = json.loads(body).get("messages", [{}])[-1]
-        choice = {"index": 0, "message": {"role": "assistant", "content": message.get("content")}}
+        choice = {"index": 0, "message": {"role": "assistant", "content": content}}
         answer = json.dumps({"id": "x", "choices": [choice], "usage": USAGE}).encode()
         if "gzip" in headers.get("accept-encoding", ""):
             answer = gzip.compress(answer)
