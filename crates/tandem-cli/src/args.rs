@@ -7,7 +7,7 @@ use tandem_runtime::telemetry::LogFormat;
 
 use crate::commands::{
     classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
-    up::UpArgs, worker::WorkerCommandArgs,
+    route::RouteArgs, router::RouterArgs, up::UpArgs, worker::WorkerCommandArgs,
 };
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
@@ -35,12 +35,27 @@ pub(crate) enum Command {
     Frontend(Box<FrontendCommandArgs>),
     /// Run one worker of a cluster: an engine that registers in etcd
     Worker(Box<WorkerCommandArgs>),
+    /// Run the semantic router beside Envoy, as its external processor
+    Router(RouterArgs),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets
     Eval(EvalArgs),
-    /// Check router configuration files
+    /// Explain how a prompt would be routed: signals, decisions, model, changes, times
+    Route(Box<RouteArgs>),
+    /// Check, migrate and describe router configuration files
     Config(ConfigArgs),
+}
+
+impl Args {
+    /// What is logged. A command that answers on the terminal keeps quiet unless it is told
+    /// otherwise.
+    pub(crate) fn log_filter(&self) -> &str {
+        match (&self.command, self.log.as_str()) {
+            (Command::Route(_), "info") => "warn,tandem_semantic_router::events=error",
+            (_, log) => log,
+        }
+    }
 }
 
 /// Form of the log lines.

@@ -22,7 +22,7 @@ use args::{Args, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(commands::router::with_long_flags(std::env::args_os()));
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,13 +33,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    tandem_runtime::telemetry::init(&args.log, args.log_format.into())?;
+    tandem_runtime::telemetry::init(args.log_filter(), args.log_format.into())?;
     match args.command {
         Command::Up(up) => commands::up::run(&up),
         Command::Frontend(frontend) => commands::frontend::run(&frontend),
         Command::Worker(worker) => commands::worker::run(&worker),
+        Command::Router(router) => commands::router::run(&router),
         Command::Classify(classify) => commands::classify::run(&classify),
         Command::Eval(eval) => commands::eval::run(&eval),
+        Command::Route(route) => commands::route::run(&route),
         Command::Config(config) => commands::config::run(&config),
     }
 }

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "tandem-gateway",
         &[
+            "tandem-classifier",
             "tandem-semantic-router",
             "tandem-protocol",
             "tandem-runtime",

@@ -2,8 +2,13 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tandem_protocol::header::{REQUEST_ID, ROUTER_PREFIX, SELECTED_MODEL_UPSTREAM};
-use tandem_semantic_router::HeaderEdits;
+use tandem_semantic_router::{Block, Client, HeaderEdits, Router};
 use uuid::Uuid;
+
+/// Version of the header contract that responses keep.
+pub(crate) const SCHEMA: (&str, &str) = ("x-vsr-schema-version", "2");
+/// What gave a response: `upstream`, `blocked`, `fast_response` or `error`.
+pub(crate) const RESPONSE_PATH: &str = "x-vsr-response-path";
 
 /// Longest request id that is taken over from a client.
 const MAX_REQUEST_ID: usize = 128;
@@ -45,6 +50,20 @@ pub(crate) fn is_router_header(name: &str) -> bool {
     name.starts_with(ROUTER_PREFIX) || name == SELECTED_MODEL_UPSTREAM
 }
 
+/// Who sent a request, as an authorizing proxy in front has written into its headers.
+pub(crate) fn client(router: &Router, headers: &HeaderMap) -> Client {
+    let value = |name: &str| headers.get(name)?.to_str().ok();
+    Client::from_headers(&router.config().identity, value)
+}
+
+/// What gave an answer that no model gave.
+pub(crate) fn response_path(block: &Block) -> &'static str {
+    match block {
+        Block::FastResponse => "fast_response",
+        Block::Pii { .. } | Block::Jailbreak { .. } => "blocked",
+    }
+}
+
 /// Makes the client's headers those of the request to the upstream.
 pub(crate) fn prepare_request(headers: &mut HeaderMap, edits: &HeaderEdits, request_id: &str) {
     strip(headers);
@@ -76,6 +95,9 @@ pub(crate) fn prepare_response(
     success: bool,
 ) {
     strip(headers);
+    for (name, value) in [SCHEMA, (RESPONSE_PATH, "upstream")] {
+        set(headers, name, value);
+    }
     if success {
         for (name, value) in added {
             set(headers, name, value);

@@ -1,19 +1,28 @@
 //! Applies the semantic router to live traffic.
 //!
-//! [`ExtProc`] answers Envoy's external processing filter. [`Gateway`] is an embedded reverse proxy: clients talk to it as they would to Envoy with the
-//! router behind it. It asks [`tandem_semantic_router::Router`] what should happen to a request
+//! [`ExtProc`] answers Envoy's external processing filter. [`Gateway`] is an embedded reverse
+//! proxy: clients talk to it as they would to Envoy with the router behind it. Each asks [`tandem_semantic_router::Router`] what should happen to a request
 //! and does just that.
+//!
+//! [`Api`] answers questions about texts without routing them.
 //!
 //! This crate must not know how a request is decided; it is the only one that knows Envoy.
 
+mod admin;
+mod api;
 mod extproc;
 mod headers;
+mod language_models;
 mod metrics;
 mod proxy;
 mod route;
+mod trace;
 mod usage;
 mod watch;
 
-pub use extproc::{ExtProc, ExtProcError, ExtProcOptions};
+pub use admin::metrics_routes;
+pub use api::{Api, ApiOptions};
+pub use extproc::{ExtProc, ExtProcError, ExtProcOptions, TlsIdentity};
+pub use language_models::HttpLanguageModels;
 pub use metrics::GatewayMetrics;
 pub use proxy::{Gateway, GatewayError, GatewayOptions};

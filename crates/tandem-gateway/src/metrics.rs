@@ -1,6 +1,7 @@
 //! What is counted, under the names of the original router.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tandem_protocol::openai::Usage;
-use tandem_semantic_router::{Block, Explanation, Routed, Router, Routing};
+use tandem_semantic_router::config::{ModelConfig, ReasoningSwitch};
+use tandem_semantic_router::{Block, Explanation, Reasoning, Routed, Router, Routing};
 
 /// Label of a model name that is not configured: clients must not be able to create series.
 const OTHER: &str = "other";
@@ -26,6 +28,12 @@ struct ModelLabel {
 struct ErrorLabels {
     model: String,
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CostLabels {
+    model: String,
+    currency: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +73,12 @@ struct ReasoningLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabels {
+    family: String,
+    param: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EffortLabels {
     family: String,
     effort: String,
@@ -82,9 +96,14 @@ pub struct GatewayMetrics {
     classifier_latency: Family<ClassifierLabel, Histogram>,
     categories: Family<CategoryLabel, Gauge>,
     reasoning: Family<ReasoningLabels, Counter>,
+    templates: Family<TemplateLabels, Counter>,
     efforts: Family<EffortLabels, Counter>,
     ttft: ByModel<Histogram>,
     completion_latency: ByModel<Histogram>,
+    tpot: ByModel<Histogram>,
+    prompt_sizes: ByModel<Histogram>,
+    completion_sizes: ByModel<Histogram>,
+    costs: Family<CostLabels, Counter<f64, AtomicU64>>,
     tokens: ByModel<Counter>,
     prompt_tokens: ByModel<Counter>,
     completion_tokens: ByModel<Counter>,
@@ -101,6 +120,11 @@ fn short_latency() -> Histogram {
     Histogram::new(exponential_buckets(0.000_01, 2.0, 20))
 }
 
+/// Tokens: 0, 8, 16, …, 16384.
+fn sizes() -> Histogram {
+    Histogram::new(std::iter::once(0.0).chain(exponential_buckets(8.0, 2.0, 12)))
+}
+
 impl GatewayMetrics {
     /// Creates the families and puts them into `registry`.
     pub fn register(registry: &mut Registry) -> Self {
@@ -114,9 +138,14 @@ impl GatewayMetrics {
             classifier_latency: Family::new_with_constructor(short_latency),
             categories: Family::default(),
             reasoning: Family::default(),
+            templates: Family::default(),
             efforts: Family::default(),
             ttft: Family::new_with_constructor(latency),
             completion_latency: Family::new_with_constructor(latency),
+            tpot: Family::new_with_constructor(latency),
+            prompt_sizes: Family::new_with_constructor(sizes),
+            completion_sizes: Family::new_with_constructor(sizes),
+            costs: Family::default(),
             tokens: Family::default(),
             prompt_tokens: Family::default(),
             completion_tokens: Family::default(),
@@ -177,6 +206,11 @@ impl GatewayMetrics {
             &self.reasoning,
         );
         add(
+            "llm_reasoning_template_usage",
+            "Chat template arguments that were set",
+            &self.templates,
+        );
+        add(
             "llm_reasoning_effort_usage",
             "Efforts that were asked for",
             &self.efforts,
@@ -196,6 +230,26 @@ impl GatewayMetrics {
             "llm_model_completion_latency_seconds",
             "Time to the end of the answer",
             &self.completion_latency,
+        );
+        add(
+            "llm_model_tpot_seconds",
+            "Time per token of the answer",
+            &self.tpot,
+        );
+        add(
+            "llm_prompt_tokens_per_request",
+            "Tokens of a prompt",
+            &self.prompt_sizes,
+        );
+        add(
+            "llm_completion_tokens_per_request",
+            "Tokens of an answer",
+            &self.completion_sizes,
+        );
+        add(
+            "llm_model_cost",
+            "Price of answers, where the model has one",
+            &self.costs,
         );
         add(
             "llm_model_tokens",
@@ -279,6 +333,9 @@ impl GatewayMetrics {
                     effort: effort.clone().unwrap_or_default(),
                 })
                 .inc();
+            if let Some(labels) = template(router, explanation, reasoning) {
+                self.templates.get_or_create(&labels).inc();
+            }
             if let (Some(family), Some(effort)) = (reasoning.family.clone(), effort) {
                 self.efforts
                     .get_or_create(&EffortLabels { family, effort })
@@ -337,7 +394,27 @@ impl GatewayMetrics {
             for (family, count) in counts {
                 family.get_or_create(&label).inc_by(count.into());
             }
+            let sizes = [
+                (&self.prompt_sizes, usage.prompt_tokens),
+                (&self.completion_sizes, usage.completion_tokens),
+            ];
+            for (family, count) in sizes {
+                family.get_or_create(&label).observe(count.into());
+            }
         }
+    }
+
+    pub(crate) fn cost(&self, model: &str, currency: &str, cost: f64) {
+        let labels = CostLabels {
+            model: model.to_owned(),
+            currency: currency.to_owned(),
+        };
+        self.costs.get_or_create(&labels).inc_by(cost);
+    }
+
+    pub(crate) fn token_time(&self, model: &str, time: Duration) {
+        let histogram = self.tpot.get_or_create(&by_model(model));
+        histogram.observe(time.as_secs_f64());
     }
 
     /// Counts a request as being served until the guard is dropped.
@@ -375,6 +452,22 @@ impl<M: prometheus_client::registry::Metric + Clone> CloneInto for M {
     }
 }
 
+/// The chat template argument that switched the model's reasoning, if one did.
+fn template(
+    router: &Router,
+    explanation: &Explanation,
+    reasoning: &Reasoning,
+) -> Option<TemplateLabels> {
+    let model = router.config().model(explanation.model.as_deref()?)?;
+    let ReasoningSwitch::TemplateKwarg(param) = &model.reasoning.as_ref()?.switch else {
+        return None;
+    };
+    Some(TemplateLabels {
+        family: reasoning.family.clone()?,
+        param: param.clone(),
+    })
+}
+
 fn by_model(model: &str) -> ModelLabel {
     ModelLabel {
         model: model.to_owned(),
@@ -391,8 +484,12 @@ fn requested_label(router: &Router, explanation: &Explanation) -> String {
 
 /// The name of a configured model or adapter; one label for all others.
 pub(crate) fn model_label(router: &Router, name: &str) -> String {
-    let mut models = router.config().models.iter();
-    let known =
-        models.any(|model| model.name == name || model.loras.iter().any(|lora| lora == name));
+    let known = serving(router, name).is_some();
     if known { name } else { OTHER }.to_owned()
+}
+
+/// The configured model of that name, or the one that serves the adapter.
+pub(crate) fn serving<'a>(router: &'a Router, name: &str) -> Option<&'a ModelConfig> {
+    let mut models = router.config().models.iter();
+    models.find(|model| model.name == name || model.loras.iter().any(|lora| lora == name))
 }

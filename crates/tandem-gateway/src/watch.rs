@@ -1,36 +1,94 @@
 //! Counting an answer while it passes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tracing::info;
+use tandem_semantic_router::config::Pricing;
+use tandem_semantic_router::{ModelStatistics, Router};
+use tracing::{Span, info};
 
-use crate::metrics::InFlight;
+use crate::metrics::{InFlight, model_label, serving};
 use crate::usage::UsageReader;
 
 /// An answer of the upstream, from the request on.
 #[derive(Debug)]
 pub(crate) struct Watch {
     in_flight: InFlight,
-    model: String,
+    /// A metric label.
+    label: String,
+    /// What selection learns from.
+    observed: Observed,
+    pricing: Option<Pricing>,
     request_id: String,
     started: Instant,
-    first: bool,
-    /// `None` for errors, and once the answer was counted.
-    usage: Option<UsageReader>,
+    /// When the first piece of the answer came.
+    first: Option<Instant>,
+    stream: bool,
+    state: State,
+    span: Span,
+}
+
+/// The model's statistics, where the request counts as in flight until this is dropped.
+#[derive(Debug)]
+struct Observed {
+    statistics: Arc<ModelStatistics>,
+    model: String,
+}
+
+impl Observed {
+    fn start(statistics: Arc<ModelStatistics>, model: &str) -> Self {
+        statistics.started(model);
+        Self {
+            statistics,
+            model: model.to_owned(),
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.statistics.finished(&self.model);
+    }
+}
+
+/// How far the answer has come.
+#[derive(Debug)]
+enum State {
+    /// Not begun.
+    Awaited,
+    /// It passes.
+    Passing(UsageReader),
+    /// Nothing more is counted.
+    Done,
 }
 
 impl Watch {
-    /// Begins when the request is sent on. `model` is a metric label.
-    pub(crate) fn new(in_flight: InFlight, model: String, request_id: &str) -> Self {
+    /// Begins when the request is sent on to `model`; log lines are in `span`.
+    pub(crate) fn new(
+        in_flight: InFlight,
+        router: &Router,
+        model: &str,
+        request_id: &str,
+        span: Span,
+    ) -> Self {
         Self {
             in_flight,
-            model,
+            label: model_label(router, model),
+            observed: Observed::start(Arc::clone(router.statistics()), model),
+            pricing: serving(router, model).and_then(|model| model.pricing.clone()),
             request_id: request_id.to_owned(),
             started: Instant::now(),
-            first: false,
-            usage: None,
+            first: None,
+            stream: false,
+            state: State::Awaited,
+            span,
         }
+    }
+
+    /// The model's metric label.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
     }
 
     pub(crate) fn request_id(&self) -> &str {
@@ -39,55 +97,107 @@ impl Watch {
 
     /// The answer's headers are there.
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
+        self.stream = stream;
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
             _ => {
-                self.usage = status.is_success().then(|| UsageReader::new(stream));
+                self.state = match status.is_success() {
+                    true => State::Passing(UsageReader::new(stream)),
+                    false => State::Done,
+                };
                 return;
             }
         };
+        self.state = State::Done;
         let metrics = self.in_flight.metrics();
-        metrics.failed(self.model.clone(), reason);
+        metrics.failed(self.label.clone(), reason);
     }
 
     /// A piece of the answer passes.
     pub(crate) fn piece(&mut self, piece: &[u8]) {
-        if !self.first {
-            self.first = true;
+        if self.first.is_none() {
+            let after = self.started.elapsed();
+            self.first = Some(Instant::now());
             let metrics = self.in_flight.metrics();
-            metrics.first_byte(&self.model, self.started.elapsed());
+            metrics.first_byte(&self.label, after);
+            if matches!(self.state, State::Passing(_)) {
+                let statistics = &self.observed.statistics;
+                statistics.observe_ttft(&self.observed.model, after);
+            }
         }
-        if let Some(usage) = &mut self.usage {
+        if let State::Passing(usage) = &mut self.state {
             usage.read(piece);
         }
     }
 
-    /// The answer broke off: nothing of it counts.
+    /// The upstream failed, and that was counted elsewhere: nothing of the answer counts.
     pub(crate) fn broken(&mut self) {
-        self.usage = None;
+        self.state = State::Done;
     }
 
     /// The answer is complete. Counts once, however often it is said.
     pub(crate) fn complete(&mut self) {
-        let Some(usage) = self.usage.take().map(UsageReader::finish) else {
+        let State::Passing(usage) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
-        let after: Duration = self.started.elapsed();
-        self.in_flight
-            .metrics()
-            .completed(&self.model, after, usage);
-        if let Some(usage) = usage {
+        let usage = usage.finish();
+        let after = self.started.elapsed();
+        let metrics = self.in_flight.metrics();
+        metrics.completed(&self.label, after, usage);
+        let Some(usage) = usage else {
+            return;
+        };
+        if let Some(time) = self.per_token(after, usage.completion_tokens) {
+            metrics.token_time(&self.label, time);
+            let statistics = &self.observed.statistics;
+            statistics.observe_tpot(&self.observed.model, time);
+        }
+        let (cost, currency) = match &self.pricing {
+            Some(pricing) => {
+                let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
+                let cost = pricing.cost(prompt.into(), completion.into());
+                metrics.cost(&self.label, &pricing.currency, cost);
+                (cost, pricing.currency.as_str())
+            }
+            None => (0.0, "unknown"),
+        };
+        let pricing = self.pricing.is_none().then_some("not_configured");
+        self.span.in_scope(|| {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
-                model = self.model,
+                model = self.observed.model,
                 prompt_tokens = usage.prompt_tokens,
                 completion_tokens = usage.completion_tokens,
                 total_tokens = usage.total_tokens,
                 completion_latency_ms = after.as_secs_f64() * 1e3,
+                cost,
+                currency,
+                pricing,
                 "llm_usage"
             );
+        });
+    }
+
+    /// Time per token: of a stream, between its first piece and its end.
+    fn per_token(&self, total: Duration, tokens: u32) -> Option<Duration> {
+        match self.first {
+            Some(first) if self.stream => {
+                let rest = tokens.checked_sub(1).filter(|rest| *rest > 0)?;
+                Some(first.elapsed() / rest)
+            }
+            _ => (tokens > 0).then(|| total / tokens),
+        }
+    }
+}
+
+impl Drop for Watch {
+    /// Who drops an answer before its end is a client that has left.
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Done) {
+            let metrics = self.in_flight.metrics();
+            metrics.failed(self.label.clone(), "cancellation");
         }
     }
 }

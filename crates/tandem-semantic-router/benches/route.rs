@@ -11,12 +11,7 @@ use tandem_semantic_router::{Endpoint, Facts, RouteRequest, Router, decide};
 
 fn decision_engine(criterion: &mut Criterion) {
     let config = RouterConfig::built_in("model");
-    let facts = Facts {
-        domains: (0..config.domains.len())
-            .map(|at| (at == 9).then_some(0.9))
-            .collect(),
-        ..Facts::default()
-    };
+    let facts = Facts::new((0..config.signals.len()).map(|at| (at == 9).then_some(0.9)));
     criterion.bench_function("decide/14 decisions", |bencher| {
         bencher.iter(|| {
             decide(

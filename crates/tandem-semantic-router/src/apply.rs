@@ -4,9 +4,10 @@ use bytes::Bytes;
 use tandem_protocol::header;
 use tandem_protocol::openai::body::JsonObject;
 
-use crate::config::{Decision, ModelConfig, ModelRef};
+use crate::config::{Decision, HeaderMutation, ModelConfig, ModelRef};
 use crate::explain::Reasoning;
-use crate::plugin::{reasoning, system_prompt};
+use crate::plugin::tools::ToolEdit;
+use crate::plugin::{reasoning, request_params, system_prompt, tools};
 use crate::request::{Endpoint, RouteRequest};
 use crate::routing::{Forward, HeaderEdits};
 
@@ -36,6 +37,9 @@ pub(crate) enum Choice<'a> {
 pub(crate) struct Unrouted {
     pub(crate) body: JsonObject,
     pub(crate) stream: bool,
+    /// Whether the body differs from the client's already.
+    pub(crate) changed: bool,
+    pub(crate) tools: ToolEdit,
 }
 
 /// The edited request, and what was done to it.
@@ -43,6 +47,8 @@ pub(crate) struct Applied {
     pub(crate) forward: Forward,
     pub(crate) reasoning: Option<Reasoning>,
     pub(crate) system_prompt: bool,
+    /// Plugins that changed the request.
+    pub(crate) plugins: Vec<&'static str>,
 }
 
 impl<'a> Choice<'a> {
@@ -83,7 +89,13 @@ impl<'a> Choice<'a> {
 
 /// Edits the request. A model that the client named is changed only in its name, if at all.
 pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice<'_>) -> Applied {
-    let Unrouted { mut body, stream } = prompt;
+    let Unrouted {
+        mut body,
+        stream,
+        changed,
+        tools: tool_edit,
+    } = prompt;
+    let mut plugins = Vec::new();
     let mut applied_reasoning = None;
     let mut injected = false;
     if let Choice::Decided {
@@ -98,8 +110,29 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
         let text = decision.plugins.system_prompt.as_ref();
         injected = text.is_some_and(|text| system_prompt::inject(&mut body, text));
     }
+    if let ToolEdit::Replace(_) = tool_edit {
+        plugins.push("tool_selection");
+        tools::edit(&mut body, &tool_edit);
+    }
+    if let Choice::Decided { decision, .. } = choice {
+        let own = &decision.plugins;
+        if injected {
+            plugins.push("system_prompt");
+        }
+        if let Some(filter) = &own.tools {
+            plugins.push("tools");
+            tools::filter(&mut body, filter);
+        }
+        if let Some(params) = &own.request_params {
+            plugins.push("request_params");
+            request_params::apply(&mut body, params);
+        }
+        if own.headers != HeaderMutation::default() {
+            plugins.push("header_mutation");
+        }
+    }
     let name = choice.upstream_name();
-    let keeps_body = matches!(choice, Choice::Named { .. }) && name == choice.name();
+    let keeps_body = matches!(choice, Choice::Named { .. }) && name == choice.name() && !changed;
     let body = if keeps_body {
         request.body.clone()
     } else {
@@ -121,6 +154,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
         },
         reasoning: applied_reasoning,
         system_prompt: injected,
+        plugins,
     }
 }
 

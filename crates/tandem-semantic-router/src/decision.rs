@@ -2,31 +2,26 @@
 
 use std::cmp::Ordering;
 
-use crate::config::{Decision, Rule, SignalRef, Strategy};
+use crate::config::{Decision, Rule, SignalRef, SignalRule, SignalTest, Strategy};
 
 /// The score of every signal rule that matched, by the rule's place in the configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
-    /// Domain rules.
-    pub domains: Vec<Option<f32>>,
-    /// Keyword rules.
-    pub keywords: Vec<Option<f32>>,
-    /// Jailbreak rules.
-    pub jailbreaks: Vec<Option<f32>>,
-    /// Personal data rules.
-    pub pii: Vec<Option<f32>>,
+    scores: Vec<Option<f32>>,
 }
 
 impl Facts {
+    /// Facts with the scores of the rules in the order of the configuration; `None` for a rule
+    /// that does not match.
+    pub fn new(scores: impl IntoIterator<Item = Option<f32>>) -> Self {
+        Self {
+            scores: scores.into_iter().collect(),
+        }
+    }
+
     /// The score of a rule that matched.
     pub fn score(&self, signal: SignalRef) -> Option<f32> {
-        let (family, at) = match signal {
-            SignalRef::Domain(at) => (&self.domains, at),
-            SignalRef::Keyword(at) => (&self.keywords, at),
-            SignalRef::Jailbreak(at) => (&self.jailbreaks, at),
-            SignalRef::Pii(at) => (&self.pii, at),
-        };
-        family.get(at).copied().flatten()
+        self.scores.get(signal.0).copied().flatten()
     }
 }
 
@@ -95,23 +90,33 @@ fn evaluate(rule: &Rule, facts: &Facts) -> Option<f32> {
 
 /// The category that a winning decision stands for: its first domain that matched, else its first
 /// domain.
-pub(crate) fn category(decision: &Decision, facts: &Facts) -> Option<usize> {
+pub(crate) fn category(
+    decision: &Decision,
+    rules: &[SignalRule],
+    facts: &Facts,
+) -> Option<SignalRef> {
     let mut domains = Vec::new();
-    collect_domains(&decision.rule, &mut domains);
+    collect_domains(&decision.rule, rules, &mut domains);
     let matched = domains
         .iter()
-        .find(|at| facts.score(SignalRef::Domain(**at)).is_some());
+        .find(|signal| facts.score(**signal).is_some());
     matched.or(domains.first()).copied()
 }
 
-fn collect_domains(rule: &Rule, domains: &mut Vec<usize>) {
+fn collect_domains(rule: &Rule, rules: &[SignalRule], domains: &mut Vec<SignalRef>) {
     match rule {
         Rule::All(parts) | Rule::Any(parts) => {
-            parts.iter().for_each(|part| collect_domains(part, domains));
+            let parts = parts.iter();
+            parts.for_each(|part| collect_domains(part, rules, domains));
         }
-        Rule::Signal(SignalRef::Domain(at)) => domains.push(*at),
+        Rule::Signal(signal) => {
+            let test = rules.get(signal.0).map(|rule| &rule.test);
+            if matches!(test, Some(SignalTest::Domain(_))) {
+                domains.push(*signal);
+            }
+        }
         // A domain under NOT is what the request is not about.
-        Rule::Not(_) | Rule::Signal(_) | Rule::Always | Rule::Never => {}
+        Rule::Not(_) | Rule::Always | Rule::Never => {}
     }
 }
 

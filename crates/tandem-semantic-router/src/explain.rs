@@ -19,6 +19,10 @@ pub struct Explanation {
     pub matched_domains: Vec<String>,
     /// Keyword rules that matched.
     pub matched_keywords: Vec<String>,
+    /// Every signal rule that was evaluated.
+    pub signals: Vec<SignalReading>,
+    /// Estimated tokens of the request, if a rule asked.
+    pub context_tokens: Option<u64>,
     /// Highest jailbreak probability over all turns.
     pub jailbreak: Option<f32>,
     /// Personal data found, allowed or not; `None` if nobody looked.
@@ -35,8 +39,25 @@ pub struct Explanation {
     pub reasoning: Option<Reasoning>,
     /// Whether a system prompt was added.
     pub system_prompt: bool,
+    /// Types of personal data that were taken out of the request.
+    pub redacted: Vec<String>,
+    /// Plugins that changed the request, in the order in which they did.
+    pub plugins: Vec<&'static str>,
     /// Time per stage.
     pub timings: Timings,
+}
+
+/// What a signal rule found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SignalReading {
+    /// Family, as the `type` of a condition.
+    pub family: &'static str,
+    /// Name of the rule.
+    pub name: String,
+    /// Whether it counts as a match.
+    pub matched: bool,
+    /// How much, 0 to 1 for probabilities and similarities; `None` if it could not be found out.
+    pub score: Option<f32>,
 }
 
 /// Why a model was used.

@@ -11,24 +11,33 @@
 mod apply;
 pub mod config;
 mod decision;
+mod edit_distance;
 mod events;
 mod explain;
 mod header;
 mod models;
 mod pipeline;
 mod plugin;
+mod redact;
 mod request;
 mod respond;
 mod routing;
 mod security;
 mod selection;
 mod signal;
+mod statistics;
 pub mod testing;
+mod tools;
 
-pub use config::{ConfigError, Loaded, Problem, RouterConfig};
+pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
-pub use explain::{Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, Timings};
+pub use explain::{
+    Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, SignalReading, Timings,
+};
 pub use models::{ListedModel, ListedModels};
-pub use pipeline::Router;
-pub use request::{Endpoint, RouteRequest};
+pub use pipeline::{Parts, Router};
+pub use request::{Client, Endpoint, RouteRequest};
 pub use routing::{Block, Forward, HeaderEdits, ImmediateResponse, Rejection, Routed, Routing};
+pub use signal::{CallError, ChatCall, LanguageModels};
+pub use statistics::ModelStatistics;
+pub use tools::ToolsError;

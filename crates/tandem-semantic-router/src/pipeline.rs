@@ -5,37 +5,53 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tandem_classifier::Classifier;
 use tandem_protocol::ErrorKind;
-use tandem_protocol::header::{MATCHED_DOMAINS, SELECTED_CATEGORY};
+use tandem_protocol::header::SELECTED_CATEGORY;
 use tandem_protocol::openai::InvalidParameter;
 
 use crate::apply::{Applied, Choice, Unrouted, apply};
-use crate::config::{ModelConfig, RouterConfig, UnknownModels};
+use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
-use crate::explain::{Explanation, MatchedDecision, ReasonCode, Timings};
-use crate::header::MATCHED_KEYWORDS;
+use crate::explain::{Explanation, MatchedDecision, ReasonCode, SignalReading, Timings};
+use crate::header;
 use crate::models::{ListedModels, list};
-use crate::request::{Prompt, RouteRequest};
+use crate::plugin::tools::ToolEdit;
+use crate::redact::{Redaction, redact};
+use crate::request::{Client, Endpoint, Prompt, RouteRequest};
 use crate::respond::{Form, Matched, respond};
 use crate::routing::{Block, Forward, Rejection, Routed, Routing};
-use crate::security::inspect;
-use crate::selection::choose;
-use crate::signal::{SignalEngine, Signals};
+use crate::security::{Inspection, inspect};
+use crate::selection::{Candidates, choose};
+use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
+use crate::statistics::ModelStatistics;
+use crate::tools::select;
 
 /// Decides what happens to requests.
 pub struct Router {
     config: RouterConfig,
     signals: SignalEngine,
+    statistics: Arc<ModelStatistics>,
+}
+
+/// What a router works with, beside its configuration.
+pub struct Parts {
+    /// Answers questions about texts.
+    pub classifier: Arc<dyn Classifier>,
+    /// Carries requests to language models; without it, signals that need one are unavailable.
+    pub language_models: Option<Arc<dyn LanguageModels>>,
+    /// What is observed of the models. Keep it when the configuration is read again.
+    pub statistics: Arc<ModelStatistics>,
 }
 
 /// What is known about a request once its signals are there.
 struct Findings<'a> {
+    config: &'a RouterConfig,
     signals: Signals,
+    readings: Vec<Reading>,
+    facts: Facts,
     matches: Vec<Match<'a>>,
     /// Of the winning decision.
     category: Option<&'a str>,
-    matched_domains: Vec<&'a str>,
-    matched_keywords: Vec<&'a str>,
 }
 
 /// What a request's fate is.
@@ -48,8 +64,22 @@ enum Verdict<'a> {
 impl Router {
     /// A router that asks `classifier`.
     pub fn new(config: RouterConfig, classifier: Arc<dyn Classifier>) -> Self {
-        let signals = SignalEngine::new(&config, classifier);
-        Self { config, signals }
+        let parts = Parts {
+            classifier,
+            language_models: None,
+            statistics: Arc::default(),
+        };
+        Self::with_parts(config, parts)
+    }
+
+    /// A router of these parts.
+    pub fn with_parts(config: RouterConfig, parts: Parts) -> Self {
+        let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
+        Self {
+            config,
+            signals,
+            statistics: parts.statistics,
+        }
     }
 
     /// What the router was told.
@@ -57,36 +87,58 @@ impl Router {
         &self.config
     }
 
+    /// Where a transport reports how fast models are.
+    pub fn statistics(&self) -> &Arc<ModelStatistics> {
+        &self.statistics
+    }
+
     /// The answer of `GET /v1/models`.
     pub fn models(&self) -> ListedModels {
         list(&self.config, unix_seconds())
     }
 
+    /// Computes the embeddings of all examples and tools. Without it, the first request that needs
+    /// them does.
+    pub async fn warm_up(&self) {
+        self.signals.warm_up().await;
+    }
+
+    /// Decides what happens to a request of a client that nobody knows. See [`Self::route_for`].
+    pub async fn route(&self, request: RouteRequest<'_>) -> Routed {
+        self.route_for(request, &Client::default()).await
+    }
+
     /// Decides what happens to one request. Dropping the future cancels the classifier's work.
     ///
     /// Deciding cannot fail: a signal that is missing is a fact that the policy weighs.
-    pub async fn route(&self, request: RouteRequest<'_>) -> Routed {
+    pub async fn route_for(&self, request: RouteRequest<'_>, client: &Client) -> Routed {
         let started = Instant::now();
-        let prompt = match Prompt::parse(request.endpoint, request.body) {
+        let mut prompt = match Prompt::parse(request.endpoint, request.body) {
             Ok(prompt) => prompt,
             Err(error) => return malformed(error, started.elapsed()),
         };
         let parsed = Instant::now();
-        let signals = self.signals.evaluate(&prompt).await;
+        let signals = self.signals.evaluate(&prompt, client).await;
         let observed = Instant::now();
         let findings = self.findings(signals);
-        let verdict = self.verdict(&prompt.model, &findings, request.request_id);
-        let decided = Instant::now();
         let mut explanation = findings.explain(&prompt.model);
+        let inspected = findings.inspect(&mut prompt, request.endpoint, &mut explanation);
+        let verdict = self.verdict(&prompt.model, &findings, inspected, request.request_id);
+        let decided = Instant::now();
         let (routing, score) = match verdict {
             Verdict::Block(block) => (findings.respond(block, request, prompt.stream), 0.0),
             Verdict::Reject(rejection) => (Routing::Reject(rejection), 0.0),
             Verdict::Forward(choice) => {
-                let prompt = Unrouted {
+                let tools = self
+                    .tools(&prompt, &findings, &choice, request.endpoint)
+                    .await;
+                let unrouted = Unrouted {
                     body: prompt.body,
                     stream: prompt.stream,
+                    changed: !explanation.redacted.is_empty(),
+                    tools,
                 };
-                let applied = apply(prompt, request, &choice);
+                let applied = apply(unrouted, request, &choice);
                 let mut forward = findings.forward(applied, &choice, &mut explanation);
                 forward.clear_route_cache = self.config.clear_route_cache;
                 (Routing::Forward(forward), choice.score())
@@ -107,27 +159,40 @@ impl Router {
     }
 
     fn findings(&self, signals: Signals) -> Findings<'_> {
-        let facts = signals.facts(&self.config);
-        let matches = decide(&self.config.decisions, self.config.strategy, &facts);
+        let config = &self.config;
+        let readings = signals.readings(config);
+        let facts = signals.facts(config, &readings);
+        let matches = decide(&config.decisions, config.strategy, &facts);
         let winner = matches.first().map(|winner| winner.decision);
-        let category = winner.and_then(|decision| category(decision, &facts));
-        let domains = &self.config.domains;
-        let keywords = signals.keywords.iter();
+        let category = winner.and_then(|decision| category(decision, &config.signals, &facts));
         Findings {
-            category: category.map(|at| domains[at].name.as_str()),
-            matched_domains: self.matched_domains(&facts),
-            matched_keywords: keywords
-                .map(|at| self.config.keywords[*at].name.as_str())
-                .collect(),
+            config,
+            category: category.map(|at| config.signals[at.0].name.as_str()),
             signals,
+            readings,
+            facts,
             matches,
         }
     }
 
-    fn matched_domains(&self, facts: &Facts) -> Vec<&str> {
-        let rules = self.config.domains.iter().zip(&facts.domains);
-        let matched = rules.filter(|(_, score)| score.is_some());
-        matched.map(|(rule, _)| rule.name.as_str()).collect()
+    /// Tools are chosen only where the model is.
+    async fn tools(
+        &self,
+        prompt: &Prompt,
+        findings: &Findings<'_>,
+        choice: &Choice<'_>,
+        endpoint: Endpoint,
+    ) -> ToolEdit {
+        let own = match choice {
+            Choice::Named { .. } => return ToolEdit::Keep,
+            Choice::Decided { decision, .. } => decision.plugins.tool_selection.as_ref(),
+            Choice::Default { .. } => None,
+        };
+        if endpoint != Endpoint::Chat {
+            return ToolEdit::Keep;
+        }
+        let global = self.config.tools.as_ref();
+        select(&self.signals, prompt, &findings.signals, own, global).await
     }
 
     /// Security first: a request is refused whichever model it names.
@@ -135,19 +200,25 @@ impl Router {
         &'a self,
         model: &'a str,
         findings: &Findings<'a>,
+        inspected: Option<Block>,
         request_id: &str,
     ) -> Verdict<'a> {
-        let decision = findings.matches.first().map(|winner| winner.decision);
-        if let Some(block) = inspect(&findings.signals, decision, &self.config.security) {
+        if let Some(block) = inspected {
             return Verdict::Block(block);
         }
+        let decision = findings.decision();
         if decision.is_some_and(|decision| decision.plugins.fast_response.is_some()) {
             return Verdict::Block(Block::FastResponse);
         }
         if !self.config.is_auto(model) {
             return self.explicit(model);
         }
-        let chosen = decision.and_then(|decision| choose(decision, request_id));
+        let candidates = Candidates {
+            config: &self.config,
+            statistics: &self.statistics,
+            request_id,
+        };
+        let chosen = decision.and_then(|decision| choose(decision, candidates));
         if let (Some(decision), Some(chosen)) = (decision, chosen) {
             return Verdict::Forward(Choice::Decided {
                 decision,
@@ -195,9 +266,55 @@ impl Router {
     }
 }
 
-impl Findings<'_> {
+impl<'a> Findings<'a> {
+    fn decision(&self) -> Option<&'a Decision> {
+        self.matches.first().map(|winner| winner.decision)
+    }
+
+    /// Applies the policies: gives the reason to refuse the request, or takes personal data out of
+    /// it.
+    fn inspect(
+        &self,
+        prompt: &mut Prompt,
+        endpoint: Endpoint,
+        explanation: &mut Explanation,
+    ) -> Option<Block> {
+        let policy = match inspect(&self.signals, self.decision(), &self.config.security) {
+            Inspection::Pass => return None,
+            Inspection::Block(block) => return Some(block),
+            Inspection::Redact(policy) => policy,
+        };
+        let block = policy.violation(&self.signals.pii);
+        let redaction = Redaction {
+            spans: &self.signals.spans,
+            policy,
+        };
+        if redact(&mut prompt.body, endpoint, &redaction).is_none() {
+            return block;
+        }
+        if let Some(Block::Pii { types }) = block {
+            explanation.redacted = types;
+        }
+        None
+    }
+
+    /// Names of the rules of a family that matched.
+    fn matched(&self, family: Family) -> Vec<&'a str> {
+        let rules = self.config.signals.iter().enumerate();
+        let matched = rules.filter(|(at, rule)| {
+            rule.family() == family && self.facts.score(SignalRef(*at)).is_some()
+        });
+        let mut names: Vec<&str> = Vec::new();
+        for (_, rule) in matched {
+            if !names.contains(&rule.name.as_str()) {
+                names.push(&rule.name);
+            }
+        }
+        names
+    }
+
     fn respond(&self, block: Block, request: RouteRequest<'_>, stream: bool) -> Routing {
-        let decision = self.matches.first().map(|winner| winner.decision);
+        let decision = self.decision();
         let message = decision.and_then(|decision| decision.plugins.fast_response.as_deref());
         let matched = Matched {
             decision: decision.map(|decision| decision.name.as_str()),
@@ -220,17 +337,21 @@ impl Findings<'_> {
     ) -> Forward {
         let mut forward = applied.forward;
         let headers = &mut forward.response_headers;
-        let names = [
-            (MATCHED_KEYWORDS, &self.matched_keywords),
-            (MATCHED_DOMAINS, &self.matched_domains),
-        ];
         if let Some(category) = self.category {
             headers.insert(0, (SELECTED_CATEGORY, category.to_owned()));
         }
-        for (name, values) in names {
-            if !values.is_empty() {
-                headers.push((name, values.join(",")));
+        for family in header::MATCHED {
+            let names = self.matched(family);
+            if !names.is_empty() {
+                headers.push((header::matched(family), names.join(",")));
             }
+        }
+        if let Some(tokens) = self.signals.tokens {
+            headers.push((header::CONTEXT_TOKENS, tokens.to_string()));
+        }
+        if !explanation.redacted.is_empty() {
+            headers.push((header::PII_REDACTED, explanation.redacted.join(",")));
+            explanation.plugins.push("pii");
         }
         explanation.model = Some(forward.model.clone());
         explanation.reason = Some(match choice {
@@ -239,13 +360,14 @@ impl Findings<'_> {
         });
         explanation.reasoning = applied.reasoning;
         explanation.system_prompt = applied.system_prompt;
+        explanation.plugins.extend(applied.plugins);
         forward
     }
 
     /// Everything but the fate of the request.
     fn explain(&self, requested_model: &str) -> Explanation {
         let domains = self.signals.domain.known().into_iter().flatten();
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let matched = self.matches.iter().map(|winner| MatchedDecision {
             name: winner.decision.name.clone(),
             priority: winner.decision.priority,
@@ -257,16 +379,36 @@ impl Findings<'_> {
             domains: domains
                 .map(|label| (label.label.to_string(), label.score))
                 .collect(),
-            matched_domains: owned(&self.matched_domains),
-            matched_keywords: owned(&self.matched_keywords),
+            matched_domains: owned(self.matched(Family::Domain)),
+            matched_keywords: owned(self.matched(Family::Keyword)),
+            signals: self.signal_readings(),
+            context_tokens: self.signals.tokens,
             jailbreak: self.signals.jailbreak.known().copied(),
             pii: self.signals.pii.known().cloned(),
-            unavailable: self.signals.unavailable(),
+            unavailable: self.signals.unavailable(self.config, &self.readings),
             decision: matched.first().map(|winner| winner.name.clone()),
             matched,
             category: self.category.map(str::to_owned),
             ..Explanation::default()
         }
+    }
+
+    fn signal_readings(&self) -> Vec<SignalReading> {
+        let rules = self.config.signals.iter().zip(&self.readings).enumerate();
+        let readings = rules.filter_map(|(at, (rule, reading))| {
+            let score = match reading {
+                Reading::NotAsked => return None,
+                Reading::Score { value, .. } => Some(*value),
+                Reading::Unavailable => None,
+            };
+            Some(SignalReading {
+                family: rule.family().label(),
+                name: rule.name.clone(),
+                matched: self.facts.score(SignalRef(at)).is_some(),
+                score,
+            })
+        });
+        readings.collect()
     }
 }
 

@@ -11,6 +11,8 @@ use tandem_protocol::openai::body::JsonObject;
 use tandem_protocol::openai::chat::Content;
 use tandem_protocol::openai::error::from_json;
 
+use crate::config::Identity;
+
 /// A request to route.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteRequest<'a> {
@@ -31,6 +33,31 @@ pub enum Endpoint {
     Completion,
 }
 
+/// Who sent a request, as far as a proxy in front has found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The user's id.
+    pub user: Option<String>,
+    /// The user's groups.
+    pub groups: Vec<String>,
+}
+
+impl Client {
+    /// Reads the identity headers; `header` gives a header's value by its lower-case name.
+    pub fn from_headers<'a>(identity: &Identity, header: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let groups = header(&identity.groups_header).unwrap_or_default();
+        let groups = groups
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        let user = header(&identity.user_header).map(str::trim);
+        Self {
+            user: user.filter(|name| !name.is_empty()).map(str::to_owned),
+            groups: groups.map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// A request body, taken apart as far as routing needs it.
 #[derive(Debug)]
 pub(crate) struct Prompt {
@@ -41,6 +68,29 @@ pub(crate) struct Prompt {
     pub(crate) turns: Vec<Arc<str>>,
     /// The text that signals about the question look at; empty if there is none.
     pub(crate) question: Arc<str>,
+    /// The user's messages before the question, oldest first.
+    pub(crate) earlier: Vec<Arc<str>>,
+    pub(crate) conversation: Turns,
+}
+
+/// The form of a conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// Roles of the messages, oldest first.
+    pub(crate) roles: Vec<String>,
+    /// Tools that the request defines.
+    pub(crate) tools: usize,
+    /// Parts with an image.
+    pub(crate) images: usize,
+}
+
+/// The texts of a body.
+#[derive(Debug, Default)]
+struct Texts {
+    turns: Vec<Arc<str>>,
+    question: Arc<str>,
+    earlier: Vec<Arc<str>>,
+    conversation: Turns,
 }
 
 impl Prompt {
@@ -50,7 +100,7 @@ impl Prompt {
         let model = body.get::<String>("model")?;
         let model = model.ok_or_else(|| missing("model"))?;
         let stream = body.get("stream")?.unwrap_or(false);
-        let (turns, question) = match endpoint {
+        let texts = match endpoint {
             Endpoint::Chat => chat_texts(&body)?,
             Endpoint::Completion => completion_texts(&body)?,
         };
@@ -58,8 +108,10 @@ impl Prompt {
             body,
             model,
             stream,
-            turns,
-            question,
+            turns: texts.turns,
+            question: texts.question,
+            earlier: texts.earlier,
+            conversation: texts.conversation,
         })
     }
 }
@@ -78,7 +130,7 @@ struct Message {
 }
 
 /// All texts, and the last user message (or, without one, everything else).
-fn chat_texts(body: &JsonObject) -> Result<(Vec<Arc<str>>, Arc<str>), InvalidParameter> {
+fn chat_texts(body: &JsonObject) -> Result<Texts, InvalidParameter> {
     let raw = body.raw("messages").ok_or_else(|| missing("messages"))?;
     let messages: Vec<Message> = from_json(raw.get().as_bytes()).map_err(|error| {
         let path = error.param.unwrap_or_default();
@@ -93,28 +145,45 @@ fn chat_texts(body: &JsonObject) -> Result<(Vec<Arc<str>>, Arc<str>), InvalidPar
         InvalidParameter::new(param, message)
     })?;
     let mut turns = Vec::with_capacity(messages.len());
-    let mut question = None;
+    let mut users = Vec::new();
+    let mut images = 0;
     for message in &messages {
         let text = message.content.as_ref().map(|content| content.text(" "));
         if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
             let text: Arc<str> = text.into();
             if message.role == "user" {
-                question = Some(Arc::clone(&text));
+                users.push(Arc::clone(&text));
             }
             turns.push(text);
+        }
+        if let Some(Content::Parts(parts)) = &message.content {
+            let pictures = parts.iter().filter_map(|part| part["type"].as_str());
+            images += pictures
+                .filter(|kind| matches!(*kind, "image_url" | "input_image" | "image"))
+                .count();
         }
         let calls = message.tool_calls.iter().flatten();
         let arguments = calls.filter_map(|call| call["function"]["arguments"].as_str());
         turns.extend(arguments.filter(|text| !text.is_empty()).map(Arc::from));
     }
-    let question = question.unwrap_or_else(|| turns.join(" ").into());
-    Ok((turns, question))
+    let question = users.pop();
+    let tools: Option<Vec<IgnoredAny>> = body.get("tools").ok().flatten();
+    Ok(Texts {
+        question: question.unwrap_or_else(|| turns.join(" ").into()),
+        turns,
+        earlier: users,
+        conversation: Turns {
+            roles: messages.into_iter().map(|message| message.role).collect(),
+            tools: tools.map_or(0, |tools| tools.len()),
+            images,
+        },
+    })
 }
 
-fn completion_texts(body: &JsonObject) -> Result<(Vec<Arc<str>>, Arc<str>), InvalidParameter> {
+fn completion_texts(body: &JsonObject) -> Result<Texts, InvalidParameter> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Texts {
+    enum Prompts {
         One(String),
         Many(Vec<String>),
         /// Tokens: nothing to read.
@@ -122,15 +191,19 @@ fn completion_texts(body: &JsonObject) -> Result<(Vec<Arc<str>>, Arc<str>), Inva
     }
     let prompt = body.get("prompt")?.ok_or_else(|| missing("prompt"))?;
     let turns: Vec<Arc<str>> = match prompt {
-        Texts::One(text) => vec![text.into()],
-        Texts::Many(texts) => texts.into_iter().map(Arc::from).collect(),
-        Texts::Tokens(_) => Vec::new(),
+        Prompts::One(text) => vec![text.into()],
+        Prompts::Many(texts) => texts.into_iter().map(Arc::from).collect(),
+        Prompts::Tokens(_) => Vec::new(),
     };
     let question = match &turns[..] {
         [one] => Arc::clone(one),
         many => many.join(" ").into(),
     };
-    Ok((turns, question))
+    Ok(Texts {
+        turns,
+        question,
+        ..Texts::default()
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +231,36 @@ mod tests {
             ["be brief", "first", "{\"a\":1}", "result", "second part"]
         );
         assert_eq!(&*prompt.question, "second part");
+        let earlier: Vec<&str> = prompt.earlier.iter().map(|turn| &**turn).collect();
+        assert_eq!(earlier, ["first"]);
+        let roles = ["system", "user", "assistant", "tool", "user"];
+        assert_eq!(prompt.conversation.roles, roles);
+        assert_eq!(prompt.conversation.images, 1);
+    }
+
+    #[test]
+    fn the_client_is_who_the_identity_headers_say() {
+        let check = |user: Option<&str>, groups: Option<&str>, want: (Option<&str>, &[&str])| {
+            let client = Client::from_headers(&Identity::default(), |name| match name {
+                "x-authz-user-id" => user,
+                "x-authz-user-groups" => groups,
+                _ => Some("another header"),
+            });
+            assert_eq!(
+                client,
+                Client {
+                    user: want.0.map(str::to_owned),
+                    groups: want.1.iter().map(|name| (*name).to_owned()).collect(),
+                }
+            );
+        };
+        check(None, None, (None, &[]));
+        check(
+            Some("ada"),
+            Some("a, b,,c "),
+            (Some("ada"), &["a", "b", "c"]),
+        );
+        check(Some(" "), Some(""), (None, &[]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a request is refused for what it holds.
 
-use crate::config::{Decision, JailbreakPolicy, OnError, PiiPolicy, SecurityPolicy};
+use crate::config::{Decision, JailbreakPolicy, OnError, PiiAction, PiiPolicy, SecurityPolicy};
 use crate::explain::PiiFinding;
 use crate::routing::Block;
 use crate::signal::{Signal, Signals};
@@ -8,12 +8,23 @@ use crate::signal::{Signal, Signals};
 /// What the findings say when they could not be had and the policy is to block.
 const UNAVAILABLE: &str = "classifier_unavailable";
 
-/// The first policy that is violated. A decision's own policy replaces the global one.
-pub(crate) fn inspect(
+/// What the policies say about a request.
+#[derive(Debug)]
+pub(crate) enum Inspection<'a> {
+    /// Nothing is wrong with it.
+    Pass,
+    /// It is refused.
+    Block(Block),
+    /// It goes on without its personal data.
+    Redact(&'a PiiPolicy),
+}
+
+/// Applies the policies, jailbreaks first. A decision's own policy replaces the global one.
+pub(crate) fn inspect<'a>(
     signals: &Signals,
-    decision: Option<&Decision>,
-    global: &SecurityPolicy,
-) -> Option<Block> {
+    decision: Option<&'a Decision>,
+    global: &'a SecurityPolicy,
+) -> Inspection<'a> {
     let plugins = decision.map(|decision| &decision.plugins);
     let jailbreak = match plugins {
         Some(plugins) => plugins.jailbreak.or(global.jailbreak.as_ref()),
@@ -24,7 +35,21 @@ pub(crate) fn inspect(
         None => global.pii.as_ref(),
     };
     let jailbreak = jailbreak.and_then(|policy| policy.violation(&signals.jailbreak));
-    jailbreak.or_else(|| pii.and_then(|policy| policy.violation(&signals.pii)))
+    if let Some(block) = jailbreak {
+        return Inspection::Block(block);
+    }
+    let Some(policy) = pii else {
+        return Inspection::Pass;
+    };
+    let Some(block) = policy.violation(&signals.pii) else {
+        return Inspection::Pass;
+    };
+    // What could not be looked at cannot be redacted.
+    let unseen = signals.pii.incomplete() && policy.on_error == OnError::Block;
+    match policy.action {
+        PiiAction::Redact if !unseen => Inspection::Redact(policy),
+        PiiAction::Redact | PiiAction::Block => Inspection::Block(block),
+    }
 }
 
 impl JailbreakPolicy {
@@ -46,6 +71,13 @@ impl JailbreakPolicy {
 }
 
 impl PiiPolicy {
+    /// The highest score of a denied type, whatever the threshold.
+    pub(crate) fn highest(&self, found: &Signal<Vec<PiiFinding>>) -> Option<f32> {
+        let findings = found.known().map_or(&[][..], Vec::as_slice).iter();
+        let denied = findings.filter(|finding| self.types.denies(&finding.kind));
+        denied.map(|finding| finding.score).max_by(f32::total_cmp)
+    }
+
     /// The score that counts as a match.
     pub(crate) fn score(&self, found: &Signal<Vec<PiiFinding>>) -> Option<f32> {
         let scores = self.denied(found).map(|finding| finding.score);
@@ -53,7 +85,7 @@ impl PiiPolicy {
         score.or_else(|| (found.incomplete() && self.on_error == OnError::Block).then_some(1.0))
     }
 
-    fn violation(&self, found: &Signal<Vec<PiiFinding>>) -> Option<Block> {
+    pub(crate) fn violation(&self, found: &Signal<Vec<PiiFinding>>) -> Option<Block> {
         self.score(found)?;
         let denied = self.denied(found);
         // The token classifier's labels mark the beginning of a span with `B-`; that form is what
@@ -134,6 +166,7 @@ mod tests {
         let policy = |types| PiiPolicy {
             types,
             threshold: 0.7,
+            action: PiiAction::Block,
             on_error: OnError::Allow,
         };
         let all = policy(PiiTypes::AllBut(vec!["PERSON".into()]));

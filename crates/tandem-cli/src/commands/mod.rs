@@ -4,16 +4,21 @@ pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod eval;
 pub(crate) mod frontend;
+pub(crate) mod route;
+pub(crate) mod router;
 pub(crate) mod up;
 pub(crate) mod worker;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
-use tandem_semantic_router::{Loaded, RouterConfig};
+use tandem_classifier::Classifier;
+use tandem_gateway::HttpLanguageModels;
+use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
 use tokio::net::TcpListener;
 
 /// Runs a role of the binary on a runtime of its own.
@@ -43,11 +48,47 @@ fn openmetrics(registry: &Registry) -> String {
     text
 }
 
-/// Reads a router configuration file; `${NAME}` in it is an environment variable.
+/// Reads a router configuration file; `${NAME}` in it is an environment variable. Paths in it are
+/// relative to the working directory, or else to the file.
 fn load_config(path: &Path) -> Result<Loaded> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the router config {}", path.display()))?;
-    let lookup = |name: &str| std::env::var_os(name)?.into_string().ok();
-    RouterConfig::parse(&text, &lookup)
-        .with_context(|| format!("failed to use the router config {}", path.display()))
+    parse_config(&text, path)
+}
+
+/// The configuration in `text`, which is that of the file at `path`.
+fn parse_config(text: &str, path: &Path) -> Result<Loaded> {
+    let mut loaded = RouterConfig::parse(text, &environment)
+        .with_context(|| format!("failed to use the router config {}", path.display()))?;
+    let beside = path.parent().unwrap_or_else(|| Path::new("."));
+    let read = |name: &str| std::fs::read(name).or_else(|_| std::fs::read(beside.join(name)));
+    // Requests can be routed without tools, so a missing file stops nothing.
+    if let Err(error) = loaded.config.load_tools(&read) {
+        loaded.warnings.push(Problem {
+            path: "tools".to_owned(),
+            line: None,
+            message: error.to_string(),
+        });
+    }
+    Ok(loaded)
+}
+
+/// The value of an environment variable.
+fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
+/// A router that asks `classifier`, and the language models that its configuration names. It learns
+/// from `statistics`, which outlive a change of the configuration.
+fn router(
+    config: RouterConfig,
+    classifier: Arc<dyn Classifier>,
+    statistics: Arc<ModelStatistics>,
+) -> Router {
+    let parts = Parts {
+        classifier,
+        language_models: Some(Arc::new(HttpLanguageModels::default())),
+        statistics,
+    };
+    Router::with_parts(config, parts)
 }

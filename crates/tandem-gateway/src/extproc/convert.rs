@@ -58,8 +58,12 @@ pub(super) fn mutation<'a>(
 }
 
 pub(super) fn request_headers(headers: HeaderMutation) -> ProcessingResponse {
+    request_headers_response(changed(headers, None))
+}
+
+pub(super) fn request_headers_response(response: CommonResponse) -> ProcessingResponse {
     answer(Response::RequestHeaders(HeadersResponse {
-        response: Some(changed(headers, None)),
+        response: Some(response),
     }))
 }
 
@@ -67,12 +71,27 @@ pub(super) fn response_headers(headers: HeaderMutation, stream: bool) -> Process
     let mut answer = answer(Response::ResponseHeaders(HeadersResponse {
         response: Some(changed(headers, None)),
     }));
-    // A stream must not wait in Envoy until it is complete.
     answer.mode_override = stream.then(|| ProcessingMode {
         response_header_mode: HeaderSendMode::Send.into(),
         response_body_mode: BodySendMode::Streamed.into(),
         response_trailer_mode: HeaderSendMode::Skip.into(),
         ..ProcessingMode::default()
+    });
+    answer
+}
+
+/// Asks for the request's body as a whole; the response's is shown as before.
+pub(super) fn buffered(
+    mut answer: ProcessingResponse,
+    response: BodySendMode,
+) -> ProcessingResponse {
+    answer.mode_override = Some(ProcessingMode {
+        request_header_mode: HeaderSendMode::Send.into(),
+        response_header_mode: HeaderSendMode::Send.into(),
+        request_body_mode: BodySendMode::Buffered.into(),
+        response_body_mode: response.into(),
+        request_trailer_mode: HeaderSendMode::Skip.into(),
+        response_trailer_mode: HeaderSendMode::Skip.into(),
     });
     answer
 }
@@ -83,9 +102,9 @@ pub(super) fn request_body(response: CommonResponse) -> ProcessingResponse {
     }))
 }
 
-pub(super) fn response_body() -> ProcessingResponse {
+pub(super) fn response_body(response: CommonResponse) -> ProcessingResponse {
     answer(Response::ResponseBody(BodyResponse {
-        response: Some(CommonResponse::default()),
+        response: Some(response),
     }))
 }
 

@@ -4,27 +4,30 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
+use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
-use tandem_protocol::openai::ErrorBody;
-use tandem_semantic_router::{
-    Endpoint, Forward, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
-};
-use tracing::{debug, error};
+use tandem_semantic_router::{Client, Endpoint, Forward, RouteRequest, Router, Routing};
+use tracing::Instrument;
 
+use super::answer::{self, Contents};
 use super::convert;
-use super::messages::body_mutation::Mutation;
 use super::messages::processing_mode::BodySendMode;
 use super::messages::processing_request::Request;
 use super::messages::{
-    CommonResponse, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
-    StreamedBodyResponse,
+    HeaderMutation, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
+    ProtocolConfiguration,
 };
-use crate::headers::{is_router_header, request_id};
-use crate::metrics::{GatewayMetrics, model_label};
+use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id};
+use crate::metrics::GatewayMetrics;
 use crate::route::{Miss, Target, resolve_api};
+use crate::trace::{self, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
+
+/// Answers to one message. Envoy expects none to a piece that is kept back in full duplex, and
+/// several once the whole body is there.
+pub(super) type Answers = SmallVec<[ProcessingResponse; 1]>;
 
 /// What has happened to the request so far.
 enum Phase {
@@ -42,8 +45,12 @@ enum Phase {
 struct Incoming {
     endpoint: Endpoint,
     request_id: String,
+    client: Client,
+    trace: Option<TraceContext>,
     body: BytesMut,
-    mode: BodySendMode,
+    /// In full duplex the answer to the headers waits for the body, so that it can say where the
+    /// request goes.
+    held: Option<HeaderMutation>,
 }
 
 /// A request that was sent on.
@@ -52,11 +59,19 @@ struct Sent {
     response_headers: Vec<(&'static str, String)>,
 }
 
+/// How Envoy sends bodies.
+#[derive(Clone, Copy)]
+struct Modes {
+    request: BodySendMode,
+    response: BodySendMode,
+}
+
 /// The answers to one stream of messages.
 pub(super) struct Session {
     router: Arc<Router>,
     metrics: Arc<GatewayMetrics>,
     max_body_bytes: usize,
+    modes: Modes,
     phase: Phase,
 }
 
@@ -70,32 +85,34 @@ impl Session {
             router,
             metrics,
             max_body_bytes,
+            modes: Modes {
+                request: BodySendMode::Buffered,
+                response: BodySendMode::Buffered,
+            },
             phase: Phase::Start,
         }
     }
 
-    /// The answer to a message; `None` where Envoy expects none.
-    pub(super) async fn answer(
-        &mut self,
-        message: ProcessingRequest,
-    ) -> Option<ProcessingResponse> {
-        let mode = message
-            .protocol_config
-            .map_or(BodySendMode::Buffered, |config| config.request_body_mode());
-        match message.request? {
-            Request::RequestHeaders(headers) => Some(self.request_headers(headers, mode)),
-            Request::RequestBody(body) => self.request_body(body).await,
-            Request::RequestTrailers(_) => Some(self.request_trailers()),
-            Request::ResponseHeaders(headers) => Some(self.response_headers(headers)),
-            Request::ResponseBody(body) => Some(self.response_body(&body)),
-            Request::ResponseTrailers(_) => {
+    /// The answers to a message. Dropping the future drops the work on it.
+    pub(super) async fn answer(&mut self, message: ProcessingRequest) -> Answers {
+        if let Some(config) = message.protocol_config {
+            self.modes = Modes::of(config);
+        }
+        match message.request {
+            Some(Request::RequestHeaders(headers)) => self.request_headers(headers),
+            Some(Request::RequestBody(body)) => self.request_body(body).await,
+            Some(Request::RequestTrailers(_)) => self.request_trailers().await,
+            Some(Request::ResponseHeaders(headers)) => smallvec![self.response_headers(headers)],
+            Some(Request::ResponseBody(body)) => smallvec![self.response_body(body)],
+            Some(Request::ResponseTrailers(_)) => {
                 self.complete();
-                Some(convert::response_trailers())
+                smallvec![convert::response_trailers()]
             }
+            None => Answers::new(),
         }
     }
 
-    fn request_headers(&mut self, message: HttpHeaders, mode: BodySendMode) -> ProcessingResponse {
+    fn request_headers(&mut self, message: HttpHeaders) -> Answers {
         let method = convert::pseudo(message.headers.as_ref(), ":method").unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
         let path = convert::pseudo(message.headers.as_ref(), ":path").unwrap_or_default();
@@ -103,148 +120,186 @@ impl Session {
         let headers = convert::headers(message.headers);
         self.phase = Phase::Passing;
         let endpoint = match resolve_api(&method, &path) {
-            None => return pass_on(&headers, &[]),
+            None => {
+                let mutation = answer::pass_on(&headers, &[]);
+                return smallvec![convert::request_headers(mutation)];
+            }
             Some(Ok(Target::Routed(endpoint))) => endpoint,
-            Some(Ok(Target::Model(name))) => return self.model(name),
-            Some(Ok(_)) => return self.models(),
+            Some(Ok(Target::Model(name))) => return smallvec![answer::model(&self.router, name)],
+            Some(Ok(_)) => return smallvec![answer::models(&self.router)],
             Some(Err(Miss::Path)) => {
-                return reject(
-                    ErrorKind::NotFound,
-                    format!("there is no `{path}` here"),
-                    None,
-                );
+                let message = format!("there is no `{path}` here");
+                return smallvec![answer::reject(ErrorKind::NotFound, message, None)];
             }
             Some(Err(Miss::Method(allowed))) => {
                 let message = format!("method {method} is not allowed; use {allowed}");
-                return reject(ErrorKind::MethodNotAllowed, message, Some(allowed));
+                let kind = ErrorKind::MethodNotAllowed;
+                return smallvec![answer::reject(kind, message, Some(allowed))];
             }
         };
         if message.end_of_stream {
             let message = "the request has no body".to_owned();
-            return reject(ErrorKind::InvalidRequest, message, None);
+            return smallvec![self.refuse(ErrorKind::InvalidRequest, message)];
         }
-        let id = request_id(&headers);
-        let answer = pass_on(
-            &headers,
-            &[("accept-encoding", "identity"), (REQUEST_ID, &id)],
-        );
+        let request_id = request_id(&headers);
+        let trace = TraceContext::child_of(&headers);
+        let parent = trace.as_ref().map(TraceContext::header);
+        let mut set = vec![("accept-encoding", "identity"), (REQUEST_ID, &request_id)];
+        set.extend(parent.as_deref().map(|parent| (TRACEPARENT, parent)));
+        let mutation = answer::pass_on(&headers, &set);
+        let (held, answers) = match self.modes.request {
+            BodySendMode::FullDuplexStreamed => (Some(mutation), Answers::new()),
+            // Envoy sends the headers on before a slow body is complete, and then they could not
+            // say where the request goes. Where Envoy does not let us choose, pieces come.
+            BodySendMode::Streamed => {
+                let answer = convert::request_headers(mutation);
+                (
+                    None,
+                    smallvec![convert::buffered(answer, self.modes.response)],
+                )
+            }
+            _ => (None, smallvec![convert::request_headers(mutation)]),
+        };
         self.phase = Phase::Body(Incoming {
             endpoint,
-            request_id: id,
+            request_id,
+            client: client(&self.router, &headers),
+            trace,
             body: BytesMut::new(),
-            mode,
+            held,
         });
-        answer
+        answers
     }
 
-    async fn request_body(&mut self, message: HttpBody) -> Option<ProcessingResponse> {
+    async fn request_body(&mut self, message: HttpBody) -> Answers {
         let Phase::Body(incoming) = &mut self.phase else {
-            return Some(convert::request_body(CommonResponse::default()));
+            return smallvec![convert::request_body(answer::unchanged(
+                message,
+                self.modes.request
+            ))];
         };
-        if incoming.body.len() + message.body.len() > self.max_body_bytes {
-            self.phase = Phase::Passing;
-            let message = format!(
-                "the request body is larger than {} bytes",
-                self.max_body_bytes
-            );
-            return Some(reject(ErrorKind::PayloadTooLarge, message, None));
+        let partial = self.modes.request == BodySendMode::BufferedPartial && !message.end_of_stream;
+        if partial || incoming.body.len() + message.body.len() > self.max_body_bytes {
+            let limit = self.max_body_bytes;
+            let message = match partial {
+                true => "the request body is larger than the proxy's buffer".to_owned(),
+                false => format!("the request body is larger than {limit} bytes"),
+            };
+            return smallvec![self.refuse(ErrorKind::PayloadTooLarge, message)];
         }
-        let streamed = matches!(
-            incoming.mode,
-            BodySendMode::Streamed | BodySendMode::FullDuplexStreamed
-        );
-        if !streamed {
-            return Some(self.route(message.body).await);
+        match self.modes.request {
+            BodySendMode::Streamed | BodySendMode::FullDuplexStreamed => {
+                incoming.body.extend_from_slice(&message.body);
+                if message.end_of_stream {
+                    let body = incoming.body.split().freeze();
+                    return self.route(body, false).await;
+                }
+                // A piece that is kept back: Envoy sends nothing in its place. In full duplex it
+                // expects no answer until there is something to send.
+                match self.modes.request {
+                    BodySendMode::Streamed => smallvec![convert::request_body(answer::kept_back())],
+                    _ => Answers::new(),
+                }
+            }
+            _ => self.route(message.body, false).await,
         }
-        incoming.body.extend_from_slice(&message.body);
-        if message.end_of_stream {
-            let body = incoming.body.split().freeze();
-            return Some(self.route(body).await);
-        }
-        // A piece that is kept back: Envoy sends nothing in its place. In full duplex it expects
-        // no answer until there is something to send.
-        (incoming.mode == BodySendMode::Streamed).then(|| {
-            convert::request_body(CommonResponse {
-                body_mutation: Some(super::messages::BodyMutation {
-                    mutation: Some(Mutation::ClearBody(true)),
-                }),
-                ..CommonResponse::default()
-            })
-        })
     }
 
-    /// Trailers after a body that was streamed come too late: Envoy takes no more of the body.
-    fn request_trailers(&mut self) -> ProcessingResponse {
-        if !matches!(self.phase, Phase::Body(_)) {
-            return convert::request_trailers();
+    /// In full duplex the body may end with trailers; in other modes they come after it was
+    /// answered, and Envoy takes no more of a streamed one.
+    async fn request_trailers(&mut self) -> Answers {
+        match (&mut self.phase, self.modes.request) {
+            (Phase::Body(incoming), BodySendMode::FullDuplexStreamed) => {
+                let body = incoming.body.split().freeze();
+                self.route(body, true).await
+            }
+            (Phase::Body(_), _) => {
+                let message = "a streamed request body must not have trailers".to_owned();
+                smallvec![self.refuse(ErrorKind::InvalidRequest, message)]
+            }
+            _ => smallvec![convert::request_trailers()],
         }
-        self.phase = Phase::Passing;
-        let message = "a streamed request body must not have trailers".to_owned();
-        reject(ErrorKind::InvalidRequest, message, None)
     }
 
-    /// The body is complete.
-    async fn route(&mut self, body: Bytes) -> ProcessingResponse {
-        let Phase::Body(incoming) = std::mem::replace(&mut self.phase, Phase::Passing) else {
-            return convert::request_body(CommonResponse::default());
+    /// The body is complete; `trailers` say so where it did not itself.
+    async fn route(&mut self, body: Bytes, trailers: bool) -> Answers {
+        let Phase::Body(incoming) = &mut self.phase else {
+            return Answers::new();
         };
         let in_flight = self.metrics.enter();
-        let routed = self
-            .router
-            .route(RouteRequest {
-                endpoint: incoming.endpoint,
-                body: &body,
-                request_id: &incoming.request_id,
-            })
-            .await;
+        let span = trace::span(incoming.trace.as_ref());
+        let request = RouteRequest {
+            endpoint: incoming.endpoint,
+            body: &body,
+            request_id: &incoming.request_id,
+        };
+        let routed = {
+            let routing = self.router.route_for(request, &incoming.client);
+            routing.instrument(span.clone()).await
+        };
         self.metrics.routed(&self.router, &routed);
-        match routed.routing {
-            Routing::Respond(response) => respond(response),
-            Routing::Reject(rejection) => rejected(&rejection),
+        let held = incoming.held.take();
+        let (answers, phase) = match routed.routing {
+            Routing::Respond(response) => (smallvec![answer::respond(response)], Phase::Passing),
+            Routing::Reject(rejection) => (smallvec![answer::rejected(&rejection)], Phase::Passing),
             Routing::Forward(forward) => {
-                let model = model_label(&self.router, &forward.model);
-                let answer = send_on(&forward, incoming.mode);
-                self.phase = Phase::Sent(Sent {
-                    watch: Watch::new(in_flight, model, &incoming.request_id),
-                    response_headers: forward.response_headers,
-                });
-                answer
+                let contents = Contents {
+                    mode: self.modes.request,
+                    held,
+                    trailers,
+                };
+                let (model, id) = (&forward.model, &incoming.request_id);
+                let sent = Sent {
+                    watch: Watch::new(in_flight, &self.router, model, id, span),
+                    response_headers: Vec::new(),
+                };
+                sent_on(forward, contents, sent)
             }
-        }
+        };
+        self.phase = phase;
+        answers
     }
 
     fn response_headers(&mut self, message: HttpHeaders) -> ProcessingResponse {
         let status = convert::pseudo(message.headers.as_ref(), ":status");
         let status = status.and_then(|status| status.parse().ok());
         let headers = convert::headers(message.headers);
-        let stream = headers
+        let events = headers
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        // A stream must not wait in Envoy until it is complete.
+        let held = matches!(
+            self.modes.response,
+            BodySendMode::Buffered | BodySendMode::BufferedPartial
+        );
+        let stream = events && held;
         let Phase::Sent(sent) = &mut self.phase else {
             return convert::response_headers(convert::mutation([], []), stream);
         };
         let status = status.unwrap_or(StatusCode::OK);
-        sent.watch.begin(status, stream);
+        sent.watch.begin(status, events);
         let added = sent.response_headers.iter();
         let added = added.filter(|_| status.is_success());
         let set = added.map(|(name, value)| (*name, value.as_str()));
         let mut set: Vec<(&str, &str)> = set.collect();
+        set.push(SCHEMA);
+        set.push((RESPONSE_PATH, "upstream"));
         set.push((REQUEST_ID, sent.watch.request_id()));
-        let mutation = convert::mutation(router_headers(&headers), set);
-        if message.end_of_stream {
+        let mutation = convert::mutation(answer::router_headers(&headers), set);
+        if message.end_of_stream || self.modes.response == BodySendMode::None {
             sent.watch.complete();
         }
         convert::response_headers(mutation, stream)
     }
 
-    fn response_body(&mut self, message: &HttpBody) -> ProcessingResponse {
+    fn response_body(&mut self, message: HttpBody) -> ProcessingResponse {
         if let Phase::Sent(sent) = &mut self.phase {
             sent.watch.piece(&message.body);
         }
         if message.end_of_stream {
             self.complete();
         }
-        convert::response_body()
+        convert::response_body(answer::unchanged(message, self.modes.response))
     }
 
     fn complete(&mut self) {
@@ -253,108 +308,41 @@ impl Session {
         }
     }
 
-    fn models(&self) -> ProcessingResponse {
-        let body = serde_json::to_vec(&self.router.models());
-        json(200, body.expect("a model list always serialises"), None)
+    /// Refuses a request before the router has seen it.
+    fn refuse(&mut self, kind: ErrorKind, message: String) -> ProcessingResponse {
+        self.phase = Phase::Passing;
+        self.metrics.failed("unknown".to_owned(), "parse_error");
+        answer::reject(kind, message, None)
     }
 
-    fn model(&self, name: &str) -> ProcessingResponse {
-        let models = self.router.models().data;
-        match models.iter().find(|model| model.id == name) {
-            Some(model) => {
-                let body = serde_json::to_vec(model);
-                json(200, body.expect("a model always serialises"), None)
-            }
-            None => rejected(&Rejection::new(
-                ErrorKind::NotFound,
-                format!("the model `{name}` does not exist"),
-                Some("model".to_owned()),
-            )),
+    /// The work on a message panicked; the panic hook has logged why.
+    pub(super) fn panicked(&mut self) -> ProcessingResponse {
+        self.phase = Phase::Passing;
+        self.metrics.failed("unknown".to_owned(), "internal");
+        answer::reject(ErrorKind::Internal, "internal error".to_owned(), None)
+    }
+}
+
+impl Drop for Session {
+    /// Envoy ends the stream when the client leaves.
+    fn drop(&mut self) {
+        if matches!(self.phase, Phase::Body(_)) {
+            self.metrics.failed("unknown".to_owned(), "cancellation");
         }
     }
 }
 
-/// The request as the router wants it.
-fn send_on(forward: &Forward, mode: BodySendMode) -> ProcessingResponse {
-    let length = forward.body.len().to_string();
-    let edits = &forward.request_headers;
-    let set = edits
-        .set
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let mut set: Vec<(&str, &str)> = set.collect();
-    let endpoint = forward.endpoint.as_deref();
-    set.extend(endpoint.map(|endpoint| ("x-vsr-destination-endpoint", endpoint)));
-    let body = match mode {
-        BodySendMode::FullDuplexStreamed => {
-            Some(Mutation::StreamedResponse(StreamedBodyResponse {
-                body: forward.body.clone(),
-                end_of_stream: true,
-            }))
+impl Modes {
+    fn of(config: ProtocolConfiguration) -> Self {
+        Self {
+            request: config.request_body_mode(),
+            response: config.response_body_mode(),
         }
-        // What was kept back must be sent, changed or not.
-        BodySendMode::Streamed => Some(Mutation::Body(forward.body.clone())),
-        _ if forward.body_changed => {
-            set.push(("content-length", &length));
-            Some(Mutation::Body(forward.body.clone()))
-        }
-        _ => None,
-    };
-    let mut response = convert::changed(convert::mutation(edits.remove.clone(), set), body);
-    response.clear_route_cache = forward.clear_route_cache;
-    convert::request_body(response)
-}
-
-/// The request headers go on without those that only the router may write.
-fn pass_on(headers: &HeaderMap, set: &[(&str, &str)]) -> ProcessingResponse {
-    let mutation = convert::mutation(router_headers(headers), set.iter().copied());
-    convert::request_headers(mutation)
-}
-
-fn router_headers(headers: &HeaderMap) -> Vec<String> {
-    let names = headers.keys().map(|name| name.as_str());
-    let own = names.filter(|name| is_router_header(name));
-    own.map(str::to_owned).collect()
-}
-
-fn respond(response: ImmediateResponse) -> ProcessingResponse {
-    let headers = response.headers.iter();
-    let headers = headers.map(|(name, value)| (*name, value.as_str()));
-    convert::immediate(200, convert::mutation([], headers), response.body, "router")
-}
-
-fn rejected(rejection: &Rejection) -> ProcessingResponse {
-    let kind = rejection.kind;
-    let message = &rejection.body.error.message;
-    match kind {
-        ErrorKind::Internal => error!(kind = kind.label(), message, "request failed"),
-        _ => debug!(kind = kind.label(), message, "request refused"),
     }
-    let body = serde_json::to_vec(&rejection.body);
-    json(
-        kind.status(),
-        body.expect("an error body always serialises"),
-        None,
-    )
 }
 
-fn reject(kind: ErrorKind, message: String, allowed: Option<&str>) -> ProcessingResponse {
-    debug!(kind = kind.label(), message, "request refused");
-    let body = serde_json::to_vec(&ErrorBody::new(kind, message, None));
-    json(
-        kind.status(),
-        body.expect("an error body always serialises"),
-        allowed,
-    )
-}
-
-fn json(status: u16, body: Vec<u8>, allowed: Option<&str>) -> ProcessingResponse {
-    let mut headers = vec![("content-type", "application/json")];
-    headers.extend(allowed.map(|allowed| ("allow", allowed)));
-    convert::immediate(
-        status,
-        convert::mutation([], headers),
-        body.into(),
-        "router",
-    )
+fn sent_on(forward: Forward, contents: Contents, mut sent: Sent) -> (Answers, Phase) {
+    let answers = answer::send_on(&forward, contents);
+    sent.response_headers = forward.response_headers;
+    (answers, Phase::Sent(sent))
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use tandem_semantic_router::RouterConfig;
 use tandem_semantic_router::testing::FixedClassifier;
+use tandem_semantic_router::{ModelStatistics, RouterConfig};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,12 @@ use super::*;
 const CONFIG: &str = "
 default_model: small
 clear_route_cache: true
-model_config: {small: {}, big: {access_key: sk-1, preferred_endpoints: [east]}}
+model_config:
+  small: {}
+  big:
+    access_key: sk-1
+    preferred_endpoints: [east]
+    pricing: {currency: EUR, prompt_per_1m: 1000000, completion_per_1m: 2000000}
 vllm_endpoints: [{name: east, address: 10.0.0.1, port: 8000, weight: 1}]
 tandem: {unknown_models: reject}
 decisions:
@@ -34,10 +39,13 @@ decisions:
 const MATH: &str = r#"{"model":"MoM","messages":[{"role":"user","content":"2+2"}]}"#;
 const MATH_FOR_BIG: &str = r#"{"model":"big","messages":[{"role":"user","content":"2+2"}]}"#;
 
+const CHAT: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+
 /// A running server and what it counts.
 struct Server {
     channel: Channel,
     registry: Registry,
+    statistics: Arc<ModelStatistics>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -55,10 +63,12 @@ async fn start() -> Server {
             .domain("2+2", "math", 0.93)
             .pii("123-45-6789", "US_SSN", 0.99);
     let router = Router::new(config.with_default_security(), Arc::new(classifier));
+    let statistics = Arc::clone(router.statistics());
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
     let options = ExtProcOptions {
         max_body_bytes: 3 << 20,
+        ..ExtProcOptions::default()
     };
     let server = ExtProc::new(Arc::new(ArcSwap::from_pointee(router)), options, metrics);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,6 +80,7 @@ async fn start() -> Server {
     Server {
         channel: channel.connect().await.unwrap(),
         registry,
+        statistics,
         shutdown,
         tasks,
     }
@@ -99,7 +110,10 @@ impl Exchange {
     fn send(&self, message: Message, mode: Option<BodySendMode>) {
         let protocol_config = mode.map(|mode| ProtocolConfiguration {
             request_body_mode: mode.into(),
-            response_body_mode: BodySendMode::Buffered.into(),
+            response_body_mode: match mode {
+                BodySendMode::FullDuplexStreamed => mode.into(),
+                _ => BodySendMode::Buffered.into(),
+            },
         });
         let message = ProcessingRequest {
             request: Some(message),
@@ -114,8 +128,7 @@ impl Exchange {
 
     /// Shows the headers of a chat request.
     async fn begin(&mut self, mode: Option<BodySendMode>, more: &[(&str, &str)]) -> HeaderMutation {
-        let chat = [(":method", "POST"), (":path", "/v1/chat/completions")];
-        let all: Vec<_> = chat.iter().chain(more).copied().collect();
+        let all: Vec<_> = CHAT.iter().chain(more).copied().collect();
         self.send(Message::RequestHeaders(headers(&all, false)), mode);
         match self.answer().await.response {
             Some(Answer::RequestHeaders(answer)) => {
@@ -167,6 +180,20 @@ fn immediate(answer: Option<Answer>) -> ImmediateResponse {
 fn routed(answer: Option<Answer>) -> CommonResponse {
     match answer {
         Some(Answer::RequestBody(answer)) => answer.response.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn streamed(answer: Option<Answer>) -> (String, bool) {
+    let body = match answer {
+        Some(Answer::RequestBody(body) | Answer::ResponseBody(body)) => body,
+        other => panic!("{other:?}"),
+    };
+    match body.response.unwrap().body_mutation.unwrap().mutation {
+        Some(Mutation::StreamedResponse(sent)) => (
+            String::from_utf8(sent.body.to_vec()).unwrap(),
+            sent.end_of_stream,
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -228,29 +255,157 @@ async fn streamed_request_bodies_are_put_together() {
     let server = start().await;
     let (first, second) = MATH.split_at(20);
     let mut exchange = server.open().await;
-    exchange.begin(Some(BodySendMode::Streamed), &[]).await;
+    exchange.send(
+        Message::RequestHeaders(headers(&CHAT, false)),
+        Some(BodySendMode::Streamed),
+    );
+    let wish = exchange.answer().await.mode_override.unwrap();
+    assert_eq!(wish.request_body_mode(), BodySendMode::Buffered);
+    assert_eq!(wish.response_body_mode(), BodySendMode::Buffered);
     let kept = routed(exchange.body(first, false).await);
     let kept = kept.body_mutation.unwrap().mutation;
     assert_eq!(kept, Some(Mutation::ClearBody(true)));
     let sent = routed(exchange.body(second, true).await);
     let sent = sent.body_mutation.unwrap().mutation;
     assert_eq!(sent, Some(Mutation::Body(MATH_FOR_BIG.into())));
+}
 
+#[tokio::test]
+async fn in_full_duplex_the_headers_wait_for_the_decision() {
+    let server = start().await;
+    let (first, second) = MATH.split_at(20);
+    let spoofed = ("x-vsr-selected-model", "spoofed");
+    for trailers in [false, true] {
+        let mut exchange = server.open().await;
+        let shown = headers(&[&CHAT[..], &[spoofed]].concat(), false);
+        let mode = Some(BodySendMode::FullDuplexStreamed);
+        exchange.send(Message::RequestHeaders(shown), mode);
+        exchange.send(Message::RequestBody(piece(first, false)), None);
+        exchange.send(Message::RequestBody(piece(second, !trailers)), None);
+        if trailers {
+            exchange.send(Message::RequestTrailers(HttpTrailers::default()), None);
+        }
+        let Some(Answer::RequestHeaders(answer)) = exchange.answer().await.response else {
+            panic!("the headers come first");
+        };
+        let answer = answer.response.unwrap();
+        assert!(answer.clear_route_cache);
+        let mutation = answer.header_mutation.unwrap();
+        assert!(has(&mutation, "x-selected-model", "big"));
+        assert!(has(&mutation, "authorization", "Bearer sk-1"));
+        assert_eq!(
+            mutation.remove_headers,
+            ["x-vsr-selected-model", "x-secret"]
+        );
+        let sent = streamed(exchange.answer().await.response);
+        assert_eq!(sent, (MATH_FOR_BIG.into(), !trailers));
+        if trailers {
+            let answer = exchange.answer().await.response;
+            assert!(matches!(answer, Some(Answer::RequestTrailers(_))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_full_duplex_large_bodies_come_in_pieces_and_answers_pass() {
+    let server = start().await;
+    let text = "x".repeat(200_000);
+    let body = format!(r#"{{"model":"small","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let mut exchange = server.open().await;
+    let mode = Some(BodySendMode::FullDuplexStreamed);
+    exchange.send(Message::RequestHeaders(headers(&CHAT, false)), mode);
+    exchange.send(Message::RequestBody(piece(body.clone(), true)), None);
+    exchange.answer().await;
+    let mut received = String::new();
+    loop {
+        let (piece, end) = streamed(exchange.answer().await.response);
+        assert!(piece.len() <= 62_000);
+        received += &piece;
+        if end {
+            break;
+        }
+    }
+    assert_eq!(received, body);
+    let answer = headers(
+        &[(":status", "200"), ("content-type", "text/event-stream")],
+        false,
+    );
+    exchange.send(Message::ResponseHeaders(answer), None);
+    let answer = exchange.answer().await;
+    assert_eq!(answer.mode_override, None, "nothing is held in this mode");
+    for (text, end) in [("data: 1\n\n", false), ("data: [DONE]\n\n", true)] {
+        exchange.send(Message::ResponseBody(piece(text, end)), None);
+        let sent = streamed(exchange.answer().await.response);
+        assert_eq!(sent, (text.to_owned(), end));
+    }
+}
+
+#[tokio::test]
+async fn in_full_duplex_other_paths_pass_piece_by_piece() {
+    let server = start().await;
+    let mut exchange = server.open().await;
+    let shown = headers(&[(":method", "POST"), (":path", "/other")], false);
+    let mode = Some(BodySendMode::FullDuplexStreamed);
+    exchange.send(Message::RequestHeaders(shown), mode);
+    exchange.answer().await;
+    let sent = streamed(exchange.body("anything", true).await);
+    assert_eq!(sent, ("anything".to_owned(), true));
+}
+
+#[tokio::test]
+async fn a_body_that_the_proxy_cut_off_is_refused() {
+    let server = start().await;
     let mut exchange = server.open().await;
     exchange
-        .begin(Some(BodySendMode::FullDuplexStreamed), &[])
+        .begin(Some(BodySendMode::BufferedPartial), &[])
         .await;
-    exchange.send(Message::RequestBody(piece(first, false)), None);
-    let sent = routed(exchange.body(second, true).await);
-    match sent.body_mutation.unwrap().mutation {
-        Some(Mutation::StreamedResponse(sent)) => {
-            assert_eq!(
-                (&sent.body[..], sent.end_of_stream),
-                (MATH_FOR_BIG.as_bytes(), true)
-            );
+    let response = immediate(exchange.body(MATH.split_at(20).0, false).await);
+    assert_eq!(response.status.unwrap().code, 413);
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_with_a_span_of_our_own() {
+    let server = start().await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut exchange = server.open().await;
+    let mutation = exchange.begin(None, &[("traceparent", parent)]).await;
+    let sent = set(&mutation).into_iter();
+    let sent: Vec<String> = sent
+        .filter(|(name, _)| name == "traceparent")
+        .map(|(_, value)| value)
+        .collect();
+    let [sent] = &sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert!(sent.starts_with(&parent[..36]), "{sent}");
+    assert_ne!(sent, parent);
+    let mutation = server.open().await.begin(None, &[]).await;
+    assert!(set(&mutation).iter().all(|(name, _)| name != "traceparent"));
+}
+
+#[tokio::test]
+async fn who_leaves_early_is_counted() {
+    let server = start().await;
+    let mut exchange = server.open().await;
+    exchange.begin(None, &[]).await;
+    drop(exchange);
+    let mut exchange = server.open().await;
+    exchange.begin(None, &[]).await;
+    exchange.body(MATH, true).await;
+    drop(exchange);
+    let lines = [
+        r#"llm_request_errors_total{model="unknown",reason="cancellation"} 1"#,
+        r#"llm_request_errors_total{model="big",reason="cancellation"} 1"#,
+        "tandem_gateway_requests_in_flight 0",
+    ];
+    for _ in 0..200 {
+        let page = server.metrics();
+        if lines.iter().all(|line| page.contains(line)) {
+            return;
         }
-        other => panic!("{other:?}"),
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("not counted:\n{}", server.metrics());
 }
 
 #[tokio::test]
@@ -298,9 +453,13 @@ async fn answers_get_their_headers_and_streams_are_not_held() {
     check("200", "text/event-stream; charset=utf-8", true, true).await;
     check("200", "application/json", false, true).await;
     check("500", "application/json", false, false).await;
+    let statistics = &server.statistics;
+    assert!(statistics.ttft_ms("big", 50).is_some(), "selection learns");
+    assert!(statistics.tpot_ms("big", 50).is_some());
     let page = server.metrics();
     for line in [
         r#"llm_model_tokens_total{model="big"} 10"#,
+        r#"llm_model_cost_total{model="big",currency="EUR"} 14.0"#,
         r#"llm_request_errors_total{model="big",reason="upstream_5xx"} 1"#,
         r#"llm_model_requests_total{model="MoM"} 3"#,
     ] {
@@ -402,7 +561,7 @@ async fn other_paths_and_stray_messages_pass() {
 async fn health_is_served_and_a_shutdown_ends_the_server() {
     let server = start().await;
     let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
-    for service in ["", "envoy.service.ext_proc.v3.ExternalProcessor"] {
+    for service in HEALTH_SERVICES {
         let request = tonic_health::pb::HealthCheckRequest {
             service: service.to_owned(),
         };

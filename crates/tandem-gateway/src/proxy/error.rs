@@ -10,6 +10,7 @@ use tandem_protocol::openai::ErrorBody;
 use tandem_semantic_router::Rejection;
 
 use super::exchange::ResponseBody;
+use crate::headers::{RESPONSE_PATH, SCHEMA, set};
 
 /// What went wrong between a client and the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,9 @@ impl ProxyError {
         *response.status_mut() =
             StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
+        for (name, value) in [SCHEMA, (RESPONSE_PATH, "error")] {
+            set(headers, name, value);
+        }
         if let Some(allowed) = allowed {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }

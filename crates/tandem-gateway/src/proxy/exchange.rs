@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -18,13 +18,14 @@ use tandem_protocol::{ErrorKind, Fault};
 use tandem_semantic_router::{
     Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
 };
-use tracing::{debug, error, warn};
+use tracing::{Instrument, debug, error, warn};
 
 use super::Gateway;
 use super::error::{ProxyError, full, json as json_response};
-use crate::headers::{request_id, set};
-use crate::metrics::model_label;
+use crate::admin::{OPENMETRICS, metrics_text};
+use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
+use crate::trace::{self, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Body of every response.
@@ -81,21 +82,28 @@ impl Gateway {
         id: &str,
     ) -> Result<Response<ResponseBody>, Failed> {
         let in_flight = self.metrics.enter();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let trace = TraceContext::child_of(&parts.headers);
+        if let Some(trace) = &trace {
+            set(&mut parts.headers, TRACEPARENT, &trace.header());
+        }
+        let span = trace::span(trace.as_ref());
         let body = self.read_body(&parts, body).await?;
         let request = RouteRequest {
             endpoint,
             body: &body,
             request_id: id,
         };
-        let routed = router.route(request).await;
+        let client = client(router, &parts.headers);
+        let routed = router.route_for(request, &client);
+        let routed = routed.instrument(span.clone()).await;
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(forward) => {
-                let model = model_label(router, &forward.model);
-                let watch = Watch::new(in_flight, model.clone(), id);
+                let watch = Watch::new(in_flight, router, &forward.model, id, span);
+                let model = watch.label().to_owned();
                 let answer = self.upstream.send(parts, forward, watch).await;
                 answer.map_err(|error| Failed {
                     error,
@@ -128,13 +136,8 @@ impl Gateway {
     }
 
     fn metrics_page(&self) -> Response<ResponseBody> {
-        let mut page = String::new();
-        let encoded = prometheus_client::encoding::text::encode(&mut page, &self.registry);
-        encoded.expect("writing to a String cannot fail");
-        let mut response = Response::new(full(page));
-        let kind =
-            HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        let mut response = Response::new(full(metrics_text(&self.registry)));
+        response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
         response
     }
 
@@ -170,8 +173,11 @@ impl From<ProxyError> for Failed {
 }
 
 fn immediate(response: ImmediateResponse) -> Response<ResponseBody> {
+    let path = response_path(&response.block);
     let mut answer = Response::new(full(response.body));
-    for (name, value) in &response.headers {
+    let headers = response.headers.iter();
+    let headers = headers.map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in headers.chain([SCHEMA, (RESPONSE_PATH, path)]) {
         set(answer.headers_mut(), name, value);
     }
     answer

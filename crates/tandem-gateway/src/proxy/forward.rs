@@ -71,8 +71,10 @@ impl Upstream {
         *request.headers_mut() = headers;
         let answer = self.client.request(request);
         let answer = tokio::time::timeout(self.response_timeout, answer).await;
-        let answer = answer.map_err(|_| ProxyError::Silent(self.response_timeout))?;
-        let mut answer = answer.map_err(ProxyError::Unreachable)?;
+        let answer = answer
+            .map_err(|_| ProxyError::Silent(self.response_timeout))
+            .and_then(|answer| answer.map_err(ProxyError::Unreachable));
+        let mut answer = answer.inspect_err(|_| watch.broken())?;
         let status = answer.status();
         watch.begin(status, forward.stream);
         *answer.version_mut() = Version::HTTP_11;

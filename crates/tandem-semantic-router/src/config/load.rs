@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::reader::{Cursor, Problem, Report, Section};
-use super::tree::{Node, Value};
-use super::{RouterConfig, flat, layered};
+use super::RouterConfig;
+use super::read::tree::Node;
+use super::read::{Problem, Report, chart_values, read};
 
 /// The built-in configuration, also shipped as a commented example.
 const BUILT_IN: &str = include_str!("../../../../config/default.yaml");
@@ -71,38 +71,4 @@ impl RouterConfig {
             .expect("the built-in config is loaded by a test")
             .config
     }
-}
-
-/// The router's part of a Helm values file, which keeps it under `config`.
-fn chart_values(root: &Node) -> Option<&Node> {
-    let Value::Map(entries) = &root.value else {
-        return None;
-    };
-    let key = |name: &str| entries.iter().find(|(key, _)| key == name);
-    let bare = ["version", "routing", "decisions", "default_model"];
-    if bare.iter().any(|name| key(name).is_some()) {
-        return None;
-    }
-    let (_, node) = key("config")?;
-    matches!(node.value, Value::Map(_)).then_some(node)
-}
-
-fn read(root: &Node, report: &Report<'_>) -> Option<RouterConfig> {
-    let cursor = Cursor::root(root, report);
-    if root.value == Value::Null {
-        cursor.error("the file is empty");
-        return None;
-    }
-    let section = cursor.section()?;
-    if is_layered(&section) {
-        layered::read(section)
-    } else {
-        flat::read(section)
-    }
-}
-
-fn is_layered(section: &Section<'_>) -> bool {
-    ["version", "routing", "global", "providers"]
-        .into_iter()
-        .any(|key| section.has(key))
 }

@@ -1,245 +1,472 @@
-//! Signal rules, the same in both layouts.
+//! Signal rules: what a condition can ask of a request.
 
-use super::reader::{Cursor, unknown};
-use super::{
-    DOMAINS, DomainRule, JailbreakPolicy, JailbreakRule, KeywordOperator, KeywordRule, OnError,
-    PiiPolicy, PiiRule, PiiTypes, SignalRef, normalise_label,
-};
-use crate::config::reader::Section;
+use super::policy::{JailbreakPolicy, OnError, PiiPolicy};
 
-/// All signal rules of a file.
-#[derive(Debug, Default)]
-pub(super) struct SignalRules {
-    pub(super) domains: Vec<DomainRule>,
-    pub(super) keywords: Vec<KeywordRule>,
-    pub(super) jailbreaks: Vec<JailbreakRule>,
-    pub(super) pii: Vec<PiiRule>,
-}
-
-/// Names of what `on_error` may say; the other words are those of other projects' parts.
-pub(super) const ON_ERROR: [(&str, OnError); 2] =
-    [("allow", OnError::Allow), ("block", OnError::Block)];
-
-/// Signal families that exist elsewhere and not here yet.
-pub(super) const UNSUPPORTED: [&str; 19] = [
-    "embedding",
-    "fact_check",
-    "user_feedback",
-    "reask",
-    "preference",
-    "language",
-    "context",
-    "structure",
-    "complexity",
-    "modality",
-    "authz",
-    "kb",
-    "kb_metric",
-    "conversation",
-    "event",
-    "metadata",
-    "classifier",
-    "projection",
-    "mcp",
+/// Names of the domain classifier's labels (MMLU-Pro).
+pub const DOMAINS: [&str; 14] = [
+    "biology",
+    "business",
+    "chemistry",
+    "computer science",
+    "economics",
+    "engineering",
+    "health",
+    "history",
+    "law",
+    "math",
+    "other",
+    "philosophy",
+    "physics",
+    "psychology",
 ];
 
-const SUPPORTED: [&str; 4] = ["domain", "keyword", "jailbreak", "pii"];
-
-/// What a condition refers to.
-pub(super) enum Found {
-    Signal(SignalRef),
-    /// A family that exists elsewhere and not here yet.
-    Unsupported,
-    /// The name or the type is wrong; the text says how.
-    Unknown(String),
+/// A question about a request, with a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalRule {
+    /// Name in conditions and headers.
+    pub name: String,
+    /// The question.
+    pub test: SignalTest,
+    /// What it means that the question cannot be answered.
+    pub on_error: OnError,
 }
 
-impl SignalRules {
-    /// The rule `name` of the family `kind`. A domain needs no rule when it is a classifier label.
-    pub(super) fn find(&mut self, kind: &str, name: &str) -> Found {
-        let at = match kind {
-            "domain" => return self.find_domain(name),
-            "keyword" => position(&self.keywords, name, |rule| &rule.name).map(SignalRef::Keyword),
-            "jailbreak" => {
-                position(&self.jailbreaks, name, |rule| &rule.name).map(SignalRef::Jailbreak)
-            }
-            "pii" => position(&self.pii, name, |rule| &rule.name).map(SignalRef::Pii),
-            kind if UNSUPPORTED.contains(&kind) => return Found::Unsupported,
-            kind => {
-                let kinds = SUPPORTED.into_iter().chain(UNSUPPORTED);
-                return Found::Unknown(unknown("condition type", kind, kinds));
-            }
-        };
-        at.map_or_else(Found::Unknown, Found::Signal)
-    }
-
-    fn find_domain(&mut self, name: &str) -> Found {
-        if let Some(at) = self.domains.iter().position(|rule| rule.name == name) {
-            return Found::Signal(SignalRef::Domain(at));
-        }
-        let label = normalise_label(name);
-        if DOMAINS.contains(&label.as_str()) {
-            self.domains.push(DomainRule {
-                name: name.to_owned(),
-                labels: vec![label],
-            });
-            return Found::Signal(SignalRef::Domain(self.domains.len() - 1));
-        }
-        let names = self.domains.iter().map(|rule| rule.name.as_str());
-        Found::Unknown(unknown("domain", name, names.chain(DOMAINS)))
-    }
+/// The question of a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SignalTest {
+    /// The question's domain is one of these labels, normalised.
+    Domain(Vec<String>),
+    /// Words are in the question.
+    Keyword(KeywordTest),
+    /// The question is similar to examples.
+    Embedding(EmbeddingTest),
+    /// A turn looks like a jailbreak.
+    Jailbreak(JailbreakPolicy),
+    /// A turn holds denied personal data.
+    Pii(PiiPolicy),
+    /// The question is in a language.
+    Language(LanguageTest),
+    /// The request has so many tokens.
+    Context(ContextTest),
+    /// The question is hard or easy.
+    Complexity(ComplexityTest),
+    /// The answer would state facts.
+    FactCheck(FactCheckTest),
+    /// The question is about the answer before it.
+    UserFeedback(FeedbackTest),
+    /// A language model, or examples, say what the user prefers.
+    Preference(PreferenceTest),
+    /// The client has a role.
+    Authz(AuthzTest),
+    /// The question's form.
+    Structure(StructureTest),
+    /// The request's messages.
+    Conversation(ConversationTest),
+    /// The question repeats earlier ones.
+    Reask(ReaskTest),
 }
 
-fn position<T>(rules: &[T], name: &str, of: impl Fn(&T) -> &String) -> Result<usize, String> {
-    let found = rules.iter().position(|rule| of(rule) == name);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = rules.iter().map(|rule| of(rule).as_str()).collect();
-        unknown("rule", name, names.into_iter())
-    })
+/// The families of signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(
+    missing_docs,
+    reason = "each is the variant of SignalTest of that name"
+)]
+pub enum Family {
+    Domain,
+    Keyword,
+    Embedding,
+    Jailbreak,
+    Pii,
+    Language,
+    Context,
+    Complexity,
+    FactCheck,
+    UserFeedback,
+    Preference,
+    Authz,
+    Structure,
+    Conversation,
+    Reask,
 }
 
-pub(super) fn domains(rules: Vec<Cursor<'_>>) -> Vec<DomainRule> {
-    let rules = rules.into_iter().filter_map(|cursor| {
-        let section = cursor.section()?;
-        let name = section.required("name");
-        let mut labels = section.texts("mmlu_categories");
-        section.ignore(&["model_scores", "system_prompt", "use_reasoning"]);
-        section.text("description");
-        section.finish();
-        let name = name?;
-        labels.push(name.clone());
-        let labels = labels.iter().map(|label| normalise_label(label)).collect();
-        Some(DomainRule { name, labels })
-    });
-    rules.collect()
-}
-
-pub(super) fn keywords(rules: Vec<Cursor<'_>>) -> Vec<KeywordRule> {
-    rules.into_iter().filter_map(keyword).collect()
-}
-
-fn keyword(cursor: Cursor<'_>) -> Option<KeywordRule> {
-    let section = cursor.section()?;
-    let name = section.required("name");
-    let operators = [
-        ("OR", KeywordOperator::Or),
-        ("AND", KeywordOperator::And),
-        ("NOR", KeywordOperator::Nor),
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 15] = [
+        Self::Domain,
+        Self::Keyword,
+        Self::Embedding,
+        Self::Jailbreak,
+        Self::Pii,
+        Self::Language,
+        Self::Context,
+        Self::Complexity,
+        Self::FactCheck,
+        Self::UserFeedback,
+        Self::Preference,
+        Self::Authz,
+        Self::Structure,
+        Self::Conversation,
+        Self::Reask,
     ];
-    let operator = section.choice("operator", &operators);
-    let keywords = section.texts("keywords");
-    if keywords.is_empty() {
-        section.at.error("`keywords` must hold at least one word");
-    }
-    if let Some(method) = section.get("method")
-        && method.text().is_some_and(|text| text != "regex")
-    {
-        method.warn("only whole words are matched here; the method is ignored");
-    }
-    section.ignore(&[
-        "bm25_threshold",
-        "ngram_threshold",
-        "ngram_arity",
-        "fuzzy_match",
-        "fuzzy_threshold",
-    ]);
-    section.text("description");
-    let case_sensitive = section.boolean("case_sensitive").unwrap_or(false);
-    section.finish();
-    Some(KeywordRule {
-        name: name?,
-        operator: operator.unwrap_or(KeywordOperator::Or),
-        keywords,
-        case_sensitive,
-    })
-}
 
-pub(super) fn jailbreaks(rules: Vec<Cursor<'_>>, default: &JailbreakPolicy) -> Vec<JailbreakRule> {
-    let rules = rules.into_iter().filter_map(|cursor| {
-        let section = cursor.section()?;
-        let name = section.required("name");
-        let policy = jailbreak_policy(&section, default);
-        section.ignore(&["method", "jailbreak_patterns", "benign_patterns"]);
-        every_turn(&section);
-        section.text("description");
-        section.finish();
-        Some(JailbreakRule {
-            name: name?,
-            policy,
-        })
-    });
-    rules.collect()
-}
-
-pub(super) fn pii(rules: Vec<Cursor<'_>>, default: &PiiPolicy) -> Vec<PiiRule> {
-    let rules = rules.into_iter().filter_map(|cursor| {
-        let section = cursor.section()?;
-        let name = section.required("name");
-        let policy = pii_policy(&section, default);
-        every_turn(&section);
-        section.text("description");
-        section.finish();
-        Some(PiiRule {
-            name: name?,
-            policy,
-        })
-    });
-    rules.collect()
-}
-
-/// Earlier turns are always inspected, so a file that excludes them is told so.
-fn every_turn(section: &Section<'_>) {
-    if let Some(history) = section.get("include_history")
-        && history.boolean() == Some(false)
-    {
-        history.warn("every turn is inspected here");
-    }
-}
-
-/// `threshold` and `on_error` of a section.
-pub(super) fn jailbreak_policy(
-    section: &Section<'_>,
-    default: &JailbreakPolicy,
-) -> JailbreakPolicy {
-    JailbreakPolicy {
-        threshold: section.fraction("threshold").unwrap_or(default.threshold),
-        on_error: section
-            .choice("on_error", &ON_ERROR)
-            .unwrap_or(default.on_error),
-    }
-}
-
-/// `threshold`, `on_error` and the types of a section.
-pub(super) fn pii_policy(section: &Section<'_>, default: &PiiPolicy) -> PiiPolicy {
-    let allowed = section.get("pii_types_allowed");
-    let denied = section.get("pii_types_denied");
-    let types = |cursor: Cursor<'_>| {
-        let items = cursor.list();
-        let names = items.iter().filter_map(Cursor::text);
-        names.map(|name| base_type(&name).to_owned()).collect()
-    };
-    let types = match (allowed, denied) {
-        (Some(allowed), None) => PiiTypes::AllBut(types(allowed)),
-        (None, Some(denied)) => PiiTypes::Only(types(denied)),
-        (None, None) => default.types.clone(),
-        (Some(_), Some(denied)) => {
-            denied.error("give either `pii_types_allowed` or `pii_types_denied`");
-            default.types.clone()
+    /// Name as the `type` of a condition.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Domain => "domain",
+            Self::Keyword => "keyword",
+            Self::Embedding => "embedding",
+            Self::Jailbreak => "jailbreak",
+            Self::Pii => "pii",
+            Self::Language => "language",
+            Self::Context => "context",
+            Self::Complexity => "complexity",
+            Self::FactCheck => "fact_check",
+            Self::UserFeedback => "user_feedback",
+            Self::Preference => "preference",
+            Self::Authz => "authz",
+            Self::Structure => "structure",
+            Self::Conversation => "conversation",
+            Self::Reask => "reask",
         }
-    };
-    PiiPolicy {
-        types,
-        threshold: section.fraction("threshold").unwrap_or(default.threshold),
-        on_error: section
-            .choice("on_error", &ON_ERROR)
-            .unwrap_or(default.on_error),
     }
 }
 
-/// `B-US_SSN` means `US_SSN`.
-fn base_type(name: &str) -> &str {
-    match name.split_once('-') {
-        Some((prefix, rest)) if prefix.len() == 1 => rest,
-        _ => name,
+impl SignalRule {
+    /// The family of the rule's question.
+    pub fn family(&self) -> Family {
+        match &self.test {
+            SignalTest::Domain(_) => Family::Domain,
+            SignalTest::Keyword(_) => Family::Keyword,
+            SignalTest::Embedding(_) => Family::Embedding,
+            SignalTest::Jailbreak(_) => Family::Jailbreak,
+            SignalTest::Pii(_) => Family::Pii,
+            SignalTest::Language(_) => Family::Language,
+            SignalTest::Context(_) => Family::Context,
+            SignalTest::Complexity(_) => Family::Complexity,
+            SignalTest::FactCheck(_) => Family::FactCheck,
+            SignalTest::UserFeedback(_) => Family::UserFeedback,
+            SignalTest::Preference(_) => Family::Preference,
+            SignalTest::Authz(_) => Family::Authz,
+            SignalTest::Structure(_) => Family::Structure,
+            SignalTest::Conversation(_) => Family::Conversation,
+            SignalTest::Reask(_) => Family::Reask,
+        }
     }
+}
+
+/// Words in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeywordTest {
+    /// How the words combine.
+    pub operator: KeywordOperator,
+    /// The words.
+    pub keywords: Vec<String>,
+    /// Whether case counts.
+    pub case_sensitive: bool,
+    /// When a word counts as found.
+    pub method: KeywordMethod,
+}
+
+/// How the words of a keyword rule combine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeywordOperator {
+    /// Any word.
+    Or,
+    /// Every word.
+    And,
+    /// No word.
+    Nor,
+}
+
+/// When a word counts as found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum KeywordMethod {
+    /// It is there as a whole word.
+    Exact,
+    /// Its BM25 score, each keyword being a document of one term, reaches the threshold.
+    Bm25 {
+        /// Least score.
+        threshold: f32,
+    },
+    /// Words of the text share enough character n-grams with it.
+    Ngram {
+        /// Least share of common n-grams (Jaccard), 0 to 1.
+        threshold: f32,
+        /// Characters in an n-gram.
+        arity: usize,
+    },
+    /// Words of the text are so close to it in edits.
+    Fuzzy {
+        /// Least similarity, 0 to 1.
+        threshold: f32,
+    },
+}
+
+/// Similarity to examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingTest {
+    /// The examples.
+    pub candidates: Vec<String>,
+    /// Least cosine similarity.
+    pub threshold: f32,
+    /// How the similarities become one.
+    pub aggregation: Aggregation,
+}
+
+/// How several similarities become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Their mean.
+    Mean,
+    /// The highest.
+    Max,
+    /// The first that reaches the threshold; otherwise the highest.
+    Any,
+}
+
+/// The language of the question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LanguageTest {
+    /// ISO 639-1 code, such as `es`.
+    pub code: String,
+    /// Least confidence.
+    pub threshold: f32,
+}
+
+/// The estimated size of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextTest {
+    /// Least tokens.
+    pub min: u64,
+    /// Most tokens.
+    pub max: Option<u64>,
+}
+
+/// Whether a question is hard, by its similarity to examples of both.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComplexityTest {
+    /// Examples of hard questions.
+    pub hard: Vec<String>,
+    /// Examples of easy questions.
+    pub easy: Vec<String>,
+    /// How far the similarities must be apart: hard above it, easy below its negative.
+    pub threshold: f32,
+    /// The difficulty that matches.
+    pub difficulty: Difficulty,
+}
+
+/// How hard a question is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difficulty {
+    /// Closer to the hard examples.
+    Hard,
+    /// In between.
+    Medium,
+    /// Closer to the easy examples.
+    Easy,
+}
+
+impl Difficulty {
+    /// The names as in `rule:hard`.
+    pub const NAMED: [(&'static str, Self); 3] = [
+        ("hard", Self::Hard),
+        ("medium", Self::Medium),
+        ("easy", Self::Easy),
+    ];
+}
+
+/// Whether the answer would state facts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactCheckTest {
+    /// Whether the rule matches if it would, or if it would not.
+    pub needed: bool,
+    /// Least probability that it would.
+    pub threshold: f32,
+}
+
+/// What the question says about the answer before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedbackTest {
+    /// The feedback that matches.
+    pub feedback: Feedback,
+    /// Least probability; below it the user counts as satisfied.
+    pub threshold: f32,
+}
+
+/// What a user says about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feedback {
+    /// It is not clear.
+    NeedClarification,
+    /// It is fine.
+    Satisfied,
+    /// Another one is wanted.
+    WantDifferent,
+    /// It is wrong.
+    WrongAnswer,
+}
+
+impl Feedback {
+    /// The names in conditions, in the order of the classes.
+    pub const NAMED: [(&'static str, Self); 4] = [
+        ("need_clarification", Self::NeedClarification),
+        ("satisfied", Self::Satisfied),
+        ("want_different", Self::WantDifferent),
+        ("wrong_answer", Self::WrongAnswer),
+    ];
+}
+
+/// What the user prefers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreferenceTest {
+    /// What the route is for; told to the language model.
+    pub description: String,
+    /// Examples; if there are any, no language model is asked.
+    pub examples: Vec<String>,
+    /// Least cosine similarity to an example.
+    pub threshold: f32,
+}
+
+/// Who the client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthzTest {
+    /// The role that these have; a condition may name it instead of the rule.
+    pub role: String,
+    /// Anyone of them.
+    pub subjects: Vec<Subject>,
+}
+
+/// A user or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Which.
+    pub kind: SubjectKind,
+    /// Its name in the identity headers.
+    pub name: String,
+}
+
+/// Users and groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// One user.
+    User,
+    /// Everyone in a group.
+    Group,
+}
+
+/// A number, or the presence of something, in the question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StructureTest {
+    /// What becomes of what was found.
+    pub feature: Feature,
+    /// What is looked for.
+    pub measure: Measure,
+    /// Which numbers match.
+    pub range: Range,
+}
+
+/// What becomes of what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// How often.
+    Count,
+    /// Whether at all.
+    Exists,
+    /// How often per unit of text: a word, or a character of a script without spaces.
+    Density,
+}
+
+/// What is looked for in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measure {
+    /// Matches of a regular expression.
+    Regex(String),
+    /// Occurrences of words.
+    Keywords {
+        /// The words.
+        words: Vec<String>,
+        /// Whether case counts.
+        case_sensitive: bool,
+    },
+    /// Words one after the other; any of the lists.
+    Sequences {
+        /// The lists.
+        sequences: Vec<Vec<String>>,
+        /// Whether case counts.
+        case_sensitive: bool,
+    },
+    /// UTF-8 bytes.
+    Bytes,
+}
+
+/// Messages, tools and images of the request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConversationTest {
+    /// What is counted.
+    pub turns: TurnKind,
+    /// Which numbers match.
+    pub range: Range,
+}
+
+/// What is counted of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnKind {
+    /// Messages of a role.
+    Role(String),
+    /// Messages of every role but `user`.
+    NonUser,
+    /// All messages.
+    Messages,
+    /// Tools that the request defines.
+    ToolDefinitions,
+    /// 1 if the last message is a tool result.
+    ActiveToolLoop,
+    /// Parts with an image.
+    Images,
+}
+
+/// Which numbers match.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Range {
+    /// Greater than.
+    pub gt: Option<f64>,
+    /// Greater or equal.
+    pub gte: Option<f64>,
+    /// Less than.
+    pub lt: Option<f64>,
+    /// Less or equal.
+    pub lte: Option<f64>,
+}
+
+impl Range {
+    /// At least one.
+    pub const SOME: Self = Self {
+        gt: None,
+        gte: Some(1.0),
+        lt: None,
+        lte: None,
+    };
+
+    /// Whether `number` matches.
+    pub fn contains(&self, number: f64) -> bool {
+        self.gt.is_none_or(|bound| number > bound)
+            && self.gte.is_none_or(|bound| number >= bound)
+            && self.lt.is_none_or(|bound| number < bound)
+            && self.lte.is_none_or(|bound| number <= bound)
+    }
+}
+
+/// Whether the question repeats the user's earlier ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReaskTest {
+    /// Least cosine similarity.
+    pub threshold: f32,
+    /// How many earlier turns must all be repeated.
+    pub lookback: usize,
+}
+
+/// Labels compare without regard to case, and `_` is a space.
+pub(crate) fn normalise_label(label: &str) -> String {
+    label.to_lowercase().replace('_', " ")
 }

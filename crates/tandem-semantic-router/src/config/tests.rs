@@ -42,11 +42,9 @@ fn the_built_in_config_covers_every_domain() {
     assert_eq!(config.default_model.as_deref(), Some("org/model"));
     assert_eq!(config.decisions.len(), DOMAINS.len());
     for label in DOMAINS {
-        let rule = config
-            .domains
-            .iter()
-            .position(|rule| rule.labels == [label]);
-        let rule = Rule::Any(vec![Rule::Signal(SignalRef::Domain(rule.unwrap()))]);
+        let test = SignalTest::Domain(vec![label.to_owned()]);
+        let rule = config.signals.iter().position(|rule| rule.test == test);
+        let rule = Rule::Any(vec![Rule::Signal(SignalRef(rule.unwrap()))]);
         let decision = config
             .decisions
             .iter()
@@ -108,11 +106,11 @@ fn foreign_keys_are_warnings_and_typos_are_errors() {
         "
 default_model: m
 model_config: {m: {}}
-semantic_cache: {enabled: true, anything: [1, 2]}
+semantic_cache: {enabled: true, max_entries: 5}
 brand_new_key: 1
 ",
         &[
-            "line 4: semantic_cache: has no effect here and is ignored",
+            "line 4: semantic_cache: accepted, and has no effect because answers are not cached",
             "line 5: brand_new_key: unknown key, ignored",
         ],
     );
@@ -192,7 +190,10 @@ decisions:
     .config;
     assert_eq!(config.models[0].endpoint.as_deref(), Some("10.0.0.1:1"));
     assert_eq!(config.decisions[0].rule, Rule::Never, "no conditions");
-    assert_eq!(config.domains[0].labels, ["computer science"]);
+    assert_eq!(
+        config.signals[0].test,
+        SignalTest::Domain(vec!["computer science".into()])
+    );
     let jailbreak = config.security.jailbreak.as_ref().unwrap();
     assert!((jailbreak.threshold - 0.6).abs() < 1e-6);
     let plugins = &config.decisions[1].plugins;
@@ -236,10 +237,15 @@ global:
         ("x-api-key", "sk-secret")
     );
     assert_eq!(config.decisions[0].rule, Rule::Always, "no conditions");
-    assert_eq!(config.decisions[1].rule, Rule::Signal(SignalRef::Pii(0)));
+    assert_eq!(config.decisions[1].rule, Rule::Signal(SignalRef(1)));
     assert_eq!(config.decisions[1].tier, 2);
-    assert_eq!(config.jailbreaks[0].policy.on_error, OnError::Block);
-    assert!((config.pii[0].policy.threshold - 0.9).abs() < 1e-6);
+    let (SignalTest::Jailbreak(jailbreak), SignalTest::Pii(pii)) =
+        (&config.signals[0].test, &config.signals[1].test)
+    else {
+        panic!("{:?}", config.signals);
+    };
+    assert_eq!(jailbreak.on_error, OnError::Block);
+    assert!((pii.threshold - 0.9).abs() < 1e-6);
     assert!(config.security.pii.is_none(), "only decisions refuse");
     assert_eq!(config.unknown_models, UnknownModels::Reject);
 }

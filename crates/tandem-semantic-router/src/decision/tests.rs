@@ -3,7 +3,7 @@ use proptest::strategy::Strategy as Generator;
 use proptest::{prop_assert, prop_assert_eq, prop_oneof};
 
 use super::*;
-use crate::config::{Plugins, Selection};
+use crate::config::{ContextTest, OnError, Plugins, Selection};
 
 fn decision(name: &str, priority: i64, rule: Rule) -> Decision {
     Decision {
@@ -18,7 +18,7 @@ fn decision(name: &str, priority: i64, rule: Rule) -> Decision {
 }
 
 fn keyword(at: usize) -> Rule {
-    Rule::Signal(SignalRef::Keyword(at))
+    Rule::Signal(SignalRef(at))
 }
 
 fn names(decisions: &[Decision], strategy: Strategy, facts: &Facts) -> Vec<String> {
@@ -30,10 +30,7 @@ fn names(decisions: &[Decision], strategy: Strategy, facts: &Facts) -> Vec<Strin
 }
 
 fn facts(scores: &[Option<f32>]) -> Facts {
-    Facts {
-        keywords: scores.to_vec(),
-        ..Facts::default()
-    }
+    Facts::new(scores.iter().copied())
 }
 
 #[test]
@@ -102,18 +99,23 @@ fn confidence_is_mean_of_all_best_of_any_and_one_for_not() {
 
 #[test]
 fn the_category_is_the_domain_that_matched() {
-    let domain = |at| Rule::Signal(SignalRef::Domain(at));
-    let facts = Facts {
-        domains: vec![None, Some(0.9), None],
-        ..Facts::default()
+    let rule = |test: SignalTest| SignalRule {
+        name: "rule".into(),
+        test,
+        on_error: OnError::Allow,
     };
+    let domain = || rule(SignalTest::Domain(Vec::new()));
+    let other = rule(SignalTest::Context(ContextTest { min: 0, max: None }));
+    let rules = [domain(), domain(), domain(), other];
+    let facts = facts(&[None, Some(0.9), None, Some(1.0)]);
     let check = |rule: Rule, want: Option<usize>| {
-        assert_eq!(category(&decision("d", 0, rule), &facts), want);
+        let found = category(&decision("d", 0, rule), &rules, &facts);
+        assert_eq!(found, want.map(SignalRef));
     };
-    check(Rule::Any(vec![domain(0), domain(1)]), Some(1));
-    check(Rule::All(vec![keyword(0), domain(2)]), Some(2));
-    check(Rule::Not(Box::new(domain(1))), None);
-    check(keyword(0), None);
+    check(Rule::Any(vec![keyword(0), keyword(1)]), Some(1));
+    check(Rule::All(vec![keyword(3), keyword(2)]), Some(2));
+    check(Rule::Not(Box::new(keyword(1))), None);
+    check(keyword(3), None);
 }
 
 /// Plain boolean evaluation, written independently of confidences.
@@ -122,8 +124,8 @@ fn truth(rule: &Rule, inputs: &[bool]) -> bool {
         Rule::All(parts) => !parts.is_empty() && parts.iter().all(|part| truth(part, inputs)),
         Rule::Any(parts) => parts.iter().any(|part| truth(part, inputs)),
         Rule::Not(part) => !truth(part, inputs),
-        Rule::Signal(SignalRef::Keyword(at)) => inputs[*at],
-        Rule::Signal(_) | Rule::Never => false,
+        Rule::Signal(at) => inputs[at.0],
+        Rule::Never => false,
         Rule::Always => true,
     }
 }
@@ -176,6 +178,59 @@ proptest! {
                 names(&decisions, strategy, &facts),
                 names(&shuffled, strategy, &facts)
             );
+        }
+    }
+
+    #[test]
+    fn simplifying_changes_no_truth(rule in rules()) {
+        let simple = rule.clone().simplified();
+        for bits in 0..16_u32 {
+            let inputs: Vec<bool> = (0..4).map(|i| bits >> i & 1 == 1).collect();
+            prop_assert_eq!(truth(&rule, &inputs), truth(&simple, &inputs), "{:?}", simple);
+        }
+    }
+
+    #[test]
+    fn the_winner_is_the_one_that_no_other_beats(
+        rows in prop::collection::vec((0..3_i64, 0..2_i64, rules()), 1..12),
+        scores in prop::array::uniform4(prop::option::of(0.0..1.0_f32)),
+    ) {
+        let facts = facts(&scores);
+        let build = |(i, (priority, tier, rule)): (usize, &(i64, i64, Rule))| {
+            let mut one = decision(&format!("d{i:02}"), *priority, rule.clone());
+            one.tier = *tier;
+            one
+        };
+        let decisions: Vec<_> = rows.iter().enumerate().map(build).collect();
+        for strategy in [Strategy::Priority, Strategy::Confidence] {
+            let found = decide(&decisions, strategy, &facts);
+            let matching: Vec<_> = decisions
+                .iter()
+                .filter_map(|one| Some((one, evaluate(&one.rule, &facts)?)))
+                .collect();
+            prop_assert_eq!(found.len(), matching.len());
+            let Some(winner) = found.first() else { continue };
+            let beats = |one: &Decision, sure: f32| {
+                let (wins, ties): (bool, bool) = match strategy {
+                    Strategy::Priority => (
+                        one.priority > winner.decision.priority,
+                        one.priority == winner.decision.priority && sure > winner.confidence,
+                    ),
+                    Strategy::Confidence => (
+                        sure > winner.confidence,
+                        sure.total_cmp(&winner.confidence).is_eq()
+                            && one.priority > winner.decision.priority,
+                    ),
+                };
+                let same = one.priority == winner.decision.priority
+                    && sure.total_cmp(&winner.confidence).is_eq();
+                let in_tier = one.tier == winner.decision.tier;
+                one.tier < winner.decision.tier
+                    || in_tier && (wins || ties || same && one.name < winner.decision.name)
+            };
+            for (one, sure) in matching {
+                prop_assert!(!beats(one, sure), "{} beats {}", one.name, winner.decision.name);
+            }
         }
     }
 }

@@ -308,3 +308,19 @@ fn models_are_listed_auto_names_first() {
     assert_eq!(json["data"][1]["id"], "small");
     assert_eq!(json["data"][2]["owned_by"], "upstream-endpoint");
 }
+
+#[test]
+fn a_request_may_be_routed_on_any_thread() {
+    fn on_any_thread<T: Send>(future: T) -> T {
+        future
+    }
+    let router = router();
+    let (body, client) = (Bytes::from_static(b"{}"), Client::default());
+    let request = RouteRequest {
+        endpoint: Endpoint::Chat,
+        body: &body,
+        request_id: "r-1",
+    };
+    drop(on_any_thread(router.route_for(request, &client)));
+    drop(on_any_thread(router.warm_up()));
+}

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::decision::Facts;
 use crate::request::Endpoint;
 use crate::testing::FixedClassifier;
 
@@ -19,7 +20,7 @@ fn engine(
 ) -> (SignalEngine, Arc<FixedClassifier>) {
     let classifier = Arc::new(classifier);
     (
-        SignalEngine::new(config, Arc::clone(&classifier) as _),
+        SignalEngine::new(config, Arc::clone(&classifier) as _, None),
         classifier,
     )
 }
@@ -43,7 +44,7 @@ const TURNS: &str = r#"
 #[tokio::test]
 async fn only_needed_heads_are_asked() {
     let (engine, classifier) = engine(&config(MATH_ONLY), FixedClassifier::default());
-    let signals = engine.evaluate(&prompt(TURNS)).await;
+    let signals = engine.evaluate(&prompt(TURNS), &Client::default()).await;
     assert_eq!(classifier.calls(), 1, "only the question needs a domain");
     assert_eq!(signals.jailbreak, Signal::NotNeeded);
     assert_eq!(signals.pii, Signal::NotNeeded);
@@ -58,7 +59,7 @@ async fn every_distinct_turn_is_inspected_once() {
         .pii("123-45-6789", "US_SSN", 0.99);
     let config = config(MATH_ONLY).with_default_security();
     let (engine, classifier) = engine(&config, classifier);
-    let signals = engine.evaluate(&prompt(TURNS)).await;
+    let signals = engine.evaluate(&prompt(TURNS), &Client::default()).await;
     assert_eq!(classifier.calls(), 4, "two turns are the same text");
     assert_eq!(signals.domain.known().unwrap()[0].label.as_ref(), "math");
     assert_eq!(signals.jailbreak, Signal::Known(0.95));
@@ -69,17 +70,19 @@ async fn every_distinct_turn_is_inspected_once() {
 async fn a_broken_classifier_is_a_fact() {
     let config = config(MATH_ONLY).with_default_security();
     let (engine, _) = engine(&config, FixedClassifier::default().broken());
-    let signals = engine.evaluate(&prompt(TURNS)).await;
-    assert_eq!(signals.unavailable(), ["domain", "jailbreak", "pii"]);
-    assert_eq!(signals.facts(&config).domains, [None]);
+    let signals = engine.evaluate(&prompt(TURNS), &Client::default()).await;
+    let readings = signals.readings(&config);
+    let missing = signals.unavailable(&config, &readings);
+    assert_eq!(missing, ["domain", "jailbreak", "pii"]);
+    assert_eq!(signals.facts(&config, &readings), Facts::new([None]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_classifier_is_given_up_at_the_deadline() {
     let config = config(MATH_ONLY).with_default_security();
     let (engine, _) = engine(&config, FixedClassifier::default().silent());
-    let before = tokio::time::Instant::now();
-    let signals = engine.evaluate(&prompt(TURNS)).await;
+    let before = Instant::now();
+    let signals = engine.evaluate(&prompt(TURNS), &Client::default()).await;
     assert_eq!(before.elapsed(), config.deadline);
     assert_eq!(signals.jailbreak, Signal::Unavailable);
 }

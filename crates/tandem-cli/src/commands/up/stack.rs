@@ -18,7 +18,7 @@ use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
 use tandem_runtime::request_plane::MemoryRequestPlane;
-use tandem_semantic_router::{Router, RouterConfig};
+use tandem_semantic_router::RouterConfig;
 use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::embedded::EmbeddedConfig;
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
@@ -26,7 +26,7 @@ use tracing::warn;
 
 use super::banner::{Part, Summary};
 use super::{Listeners, UpArgs};
-use crate::commands::load_config;
+use crate::commands::{load_config, router};
 use crate::model::card_settings;
 use crate::shipped::NANO_ENCODER;
 
@@ -294,7 +294,11 @@ fn gateway(
     let upstream = format!("http://{authority}").parse()?;
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = Arc::new(ArcSwap::from_pointee(Router::new(config, classifier)));
+    let router = Arc::new(ArcSwap::from_pointee(router(
+        config,
+        classifier,
+        Arc::default(),
+    )));
     let options = GatewayOptions {
         max_body_bytes: args.frontend.body_limit_bytes(),
         drain_timeout: DRAIN_TIMEOUT,

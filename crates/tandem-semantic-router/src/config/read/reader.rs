@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::substitute::substitute;
 use super::tree::{Node, Value};
+use crate::edit_distance::edit_distance;
 
 /// One thing that is wrong, or ignored, in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,40 +31,74 @@ impl fmt::Display for Problem {
 }
 
 /// Everything found so far, and where `${NAME}` comes from.
-pub(super) struct Report<'a> {
+pub(in crate::config) struct Report<'a> {
     errors: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    /// Names and values of the variables that the file uses.
+    variables: RefCell<Vec<(String, String)>>,
 }
 
+/// Shortest value of a variable that messages hide: shorter ones are part of other words.
+const SHORTEST_HIDDEN: usize = 4;
+
 impl<'a> Report<'a> {
-    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(in crate::config) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             errors: RefCell::default(),
             warnings: RefCell::default(),
             lookup,
+            variables: RefCell::default(),
         }
     }
 
-    /// Errors and warnings, in the order of the file.
-    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
-        let mut found = (self.errors.into_inner(), self.warnings.into_inner());
-        found.0.sort_by_key(|problem| problem.line);
-        found.1.sort_by_key(|problem| problem.line);
-        found
+    /// Errors and warnings, each once, in the order of the file. What came from the environment is
+    /// shown as `${NAME}`, because it may be a secret.
+    pub(in crate::config) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+        let variables = self.variables.into_inner();
+        let tidy = |mut problems: Vec<Problem>| {
+            problems.sort_by_key(|problem| problem.line);
+            for problem in &mut problems {
+                for (name, value) in &variables {
+                    problem.message = problem.message.replace(value, &format!("${{{name}}}"));
+                }
+            }
+            let mut once: Vec<Problem> = Vec::with_capacity(problems.len());
+            for problem in problems {
+                if !once.contains(&problem) {
+                    once.push(problem);
+                }
+            }
+            once
+        };
+        (
+            tidy(self.errors.into_inner()),
+            tidy(self.warnings.into_inner()),
+        )
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name)?;
+        if value.len() >= SHORTEST_HIDDEN {
+            let mut variables = self.variables.borrow_mut();
+            if !variables.iter().any(|(known, _)| known == name) {
+                variables.push((name.to_owned(), value.clone()));
+            }
+        }
+        Some(value)
     }
 }
 
 /// A value at a path.
 #[derive(Clone)]
-pub(super) struct Cursor<'a> {
+pub(in crate::config) struct Cursor<'a> {
     node: &'a Node,
     path: String,
     report: &'a Report<'a>,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn root(node: &'a Node, report: &'a Report<'a>) -> Self {
+    pub(in crate::config) fn root(node: &'a Node, report: &'a Report<'a>) -> Self {
         Self {
             node,
             path: String::new(),
@@ -72,19 +107,29 @@ impl<'a> Cursor<'a> {
     }
 
     /// The value of a variable of the environment.
-    pub(super) fn variable(&self, name: &str) -> Option<String> {
-        (self.report.lookup)(name)
+    pub(in crate::config) fn variable(&self, name: &str) -> Option<String> {
+        self.report.variable(name)
     }
 
-    pub(super) fn error(&self, message: impl Into<String>) {
+    pub(in crate::config) fn error(&self, message: impl Into<String>) {
         self.report.errors.borrow_mut().push(self.problem(message));
     }
 
-    pub(super) fn warn(&self, message: impl Into<String>) {
+    pub(in crate::config) fn warn(&self, message: impl Into<String>) {
         self.report
             .warnings
             .borrow_mut()
             .push(self.problem(message));
+    }
+
+    /// How many warnings there are.
+    pub(in crate::config) fn warnings(&self) -> usize {
+        self.report.warnings.borrow().len()
+    }
+
+    /// Drops the warnings after the first `count`.
+    pub(in crate::config) fn forget_warnings_after(&self, count: usize) {
+        self.report.warnings.borrow_mut().truncate(count);
     }
 
     fn problem(&self, message: impl Into<String>) -> Problem {
@@ -100,25 +145,21 @@ impl<'a> Cursor<'a> {
         self.error(format!("expected {wanted}, found {found}"));
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(in crate::config) fn is_null(&self) -> bool {
         self.node.value == Value::Null
     }
 
     /// A mapping; anything else is an error.
-    pub(super) fn section(self) -> Option<Section<'a>> {
+    pub(in crate::config) fn section(self) -> Option<Section<'a>> {
         let Value::Map(entries) = &self.node.value else {
             self.mismatch("a mapping");
             return None;
         };
-        Some(Section {
-            at: self,
-            entries,
-            known: RefCell::default(),
-        })
+        Some(Section { at: self, entries })
     }
 
     /// The elements of a list; anything else is an error.
-    pub(super) fn list(self) -> Vec<Self> {
+    pub(in crate::config) fn list(self) -> Vec<Self> {
         let Value::List(items) = &self.node.value else {
             self.mismatch("a list");
             return Vec::new();
@@ -132,7 +173,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The entries of a mapping whose keys are names that the user chose.
-    pub(super) fn entries(self) -> Vec<(String, Self)> {
+    pub(in crate::config) fn entries(self) -> Vec<(String, Self)> {
         let Value::Map(entries) = &self.node.value else {
             self.mismatch("a mapping");
             return Vec::new();
@@ -148,7 +189,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A text, `${NAME}` replaced. Numbers and booleans are read as their text.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(in crate::config) fn text(&self) -> Option<String> {
         let text = match &self.node.value {
             Value::Text(text) => text,
             Value::Int(number) => return Some(number.to_string()),
@@ -173,7 +214,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub(in crate::config) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => return Some(*value),
             Value::Text(_) => match self.text()?.as_str() {
@@ -191,7 +232,7 @@ impl<'a> Cursor<'a> {
         clippy::cast_precision_loss,
         reason = "settings are far below 2^53, where the cast is exact"
     )]
-    pub(super) fn number(&self) -> Option<f64> {
+    pub(in crate::config) fn number(&self) -> Option<f64> {
         match &self.node.value {
             Value::Int(number) => return Some(*number as f64),
             Value::Float(number) => return Some(*number),
@@ -206,7 +247,34 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    pub(super) fn integer(&self) -> Option<i64> {
+    /// A number of tokens: `4096`, `32K` or `1M`; a K is 1,000.
+    pub(in crate::config) fn tokens(&self) -> Option<u64> {
+        let text = self.text()?;
+        let (digits, unit) = match text.char_indices().last() {
+            Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+            Some((at, 'm' | 'M')) => (&text[..at], 1e6),
+            _ => (text.as_str(), 1.0),
+        };
+        let number = digits
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| *number >= 0.0);
+        let Some(number) = number else {
+            self.error(format!(
+                "`{text}` is not a number of tokens such as 4096, 32K or 1M"
+            ));
+            return None;
+        };
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number is not negative, and a float cast saturates"
+        )]
+        Some((number * unit) as u64)
+    }
+
+    pub(in crate::config) fn integer(&self) -> Option<i64> {
         match &self.node.value {
             Value::Int(number) => return Some(*number),
             Value::Text(_) => {
@@ -221,33 +289,35 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A mapping with known keys.
-pub(super) struct Section<'a> {
-    pub(super) at: Cursor<'a>,
+/// A mapping. Its keys have been checked against the shape of the layout before it is read.
+#[derive(Clone)]
+pub(in crate::config) struct Section<'a> {
+    pub(in crate::config) at: Cursor<'a>,
     entries: &'a [(String, Node)],
-    known: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Section<'a> {
     /// The value of `key`; `None` when absent or empty.
-    pub(super) fn get(&self, key: &'static str) -> Option<Cursor<'a>> {
-        self.known.borrow_mut().push(key);
+    pub(in crate::config) fn get(&self, key: &'static str) -> Option<Cursor<'a>> {
         let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
         let found = !matches!(node.value, Value::Null);
         found.then(|| self.child(key, node))
     }
 
-    /// Whether `key` is there, without reading it.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, _)| name == key)
+    /// Every key with its value.
+    pub(in crate::config) fn entries(&self) -> Vec<(String, Cursor<'a>)> {
+        let entries = self.entries.iter();
+        entries
+            .map(|(key, node)| (key.clone(), self.child(key, node)))
+            .collect()
     }
 
-    pub(super) fn text(&self, key: &'static str) -> Option<String> {
+    pub(in crate::config) fn text(&self, key: &'static str) -> Option<String> {
         self.get(key)?.text()
     }
 
     /// A text that must be there and not be empty.
-    pub(super) fn required(&self, key: &'static str) -> Option<String> {
+    pub(in crate::config) fn required(&self, key: &'static str) -> Option<String> {
         let Some(cursor) = self.get(key) else {
             self.at.error(format!("`{key}` is missing"));
             return None;
@@ -259,11 +329,11 @@ impl<'a> Section<'a> {
         Some(text).filter(|text| !text.is_empty())
     }
 
-    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+    pub(in crate::config) fn boolean(&self, key: &'static str) -> Option<bool> {
         self.get(key)?.boolean()
     }
 
-    pub(super) fn integer(&self, key: &'static str) -> Option<i64> {
+    pub(in crate::config) fn integer(&self, key: &'static str) -> Option<i64> {
         self.get(key)?.integer()
     }
 
@@ -272,7 +342,7 @@ impl<'a> Section<'a> {
         clippy::cast_possible_truncation,
         reason = "a value from 0 to 1 loses only digits that no threshold needs"
     )]
-    pub(super) fn fraction(&self, key: &'static str) -> Option<f32> {
+    pub(in crate::config) fn fraction(&self, key: &'static str) -> Option<f32> {
         let cursor = self.get(key)?;
         let number = cursor.number()?;
         if !(0.0..=1.0).contains(&number) {
@@ -282,21 +352,25 @@ impl<'a> Section<'a> {
         Some(number as f32)
     }
 
-    pub(super) fn section(&self, key: &'static str) -> Option<Section<'a>> {
+    pub(in crate::config) fn section(&self, key: &'static str) -> Option<Section<'a>> {
         self.get(key)?.section()
     }
 
-    pub(super) fn list(&self, key: &'static str) -> Vec<Cursor<'a>> {
+    pub(in crate::config) fn list(&self, key: &'static str) -> Vec<Cursor<'a>> {
         self.get(key).map(Cursor::list).unwrap_or_default()
     }
 
-    pub(super) fn texts(&self, key: &'static str) -> Vec<String> {
+    pub(in crate::config) fn texts(&self, key: &'static str) -> Vec<String> {
         let items = self.list(key);
         items.iter().filter_map(Cursor::text).collect()
     }
 
     /// One of `options` by name, ignoring case.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, options: &[(&str, T)]) -> Option<T> {
+    pub(in crate::config) fn choice<T: Copy>(
+        &self,
+        key: &'static str,
+        options: &[(&str, T)],
+    ) -> Option<T> {
         let cursor = self.get(key)?;
         let text = cursor.text()?;
         let found = options
@@ -307,31 +381,6 @@ impl<'a> Section<'a> {
             cursor.error(unknown("value", &text, names));
         }
         found.map(|(_, value)| *value)
-    }
-
-    /// Keys of the other project that mean nothing here: said once, then skipped unread.
-    pub(super) fn ignore(&self, keys: &[&'static str]) {
-        for key in keys {
-            if let Some(cursor) = self.get(key) {
-                cursor.warn("has no effect here and is ignored");
-            }
-        }
-    }
-
-    /// Reports the keys that nobody asked for: an error when it looks like a typing mistake of a
-    /// known key, else a warning, so that files of other versions load.
-    pub(super) fn finish(self) {
-        let known = self.known.borrow();
-        for (key, node) in self.entries {
-            if known.contains(&key.as_str()) {
-                continue;
-            }
-            let cursor = self.child(key, node);
-            match closest(key, known.iter().copied()) {
-                Some(near) => cursor.error(format!("unknown key; did you mean `{near}`?")),
-                None => cursor.warn("unknown key, ignored"),
-            }
-        }
     }
 
     fn child(&self, key: &str, node: &'a Node) -> Cursor<'a> {
@@ -349,7 +398,7 @@ impl<'a> Section<'a> {
 }
 
 /// "unknown decision `x`; did you mean `y`?", or the list of what there is.
-pub(crate) fn unknown<'a>(
+pub(in crate::config) fn unknown<'a>(
     what: &str,
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
@@ -370,7 +419,10 @@ pub(crate) fn unknown<'a>(
 }
 
 /// The name that a person most likely meant.
-fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::config) fn closest<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     let most = (name.chars().count() / 3).clamp(1, 3);
     let name = name.to_lowercase();
     known
@@ -378,22 +430,6 @@ fn closest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance in characters.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::plugin::{jailbreak_policy, pii_policy};
 use super::reader::Section;
-use super::signal::{jailbreak_policy, pii_policy};
-use super::{JailbreakPolicy, PiiPolicy, SecurityPolicy, UnknownModels};
+use crate::config::{SecurityPolicy, UnknownModels};
 
-/// Longest wait for the classifier when none is configured: far above its usual milliseconds, far
+/// Longest wait for the signals when none is configured: far above their usual milliseconds, far
 /// below what a client waits for.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -27,12 +27,9 @@ pub(super) fn read(root: &Section<'_>, inherited: SecurityPolicy) -> Extension {
     let Some(section) = root.section("tandem") else {
         return extension;
     };
-    if let Some(cursor) = section.get("signal_deadline_ms") {
-        match cursor.integer().map(u64::try_from) {
-            Some(Ok(millis)) if millis > 0 => extension.deadline = Duration::from_millis(millis),
-            Some(_) => cursor.error("must be greater than 0"),
-            None => {}
-        }
+    let millis = section.integer("signal_deadline_ms").map(u64::try_from);
+    if let Some(Ok(millis)) = millis {
+        extension.deadline = Duration::from_millis(millis);
     }
     let choices = [
         ("reject", UnknownModels::Reject),
@@ -41,26 +38,19 @@ pub(super) fn read(root: &Section<'_>, inherited: SecurityPolicy) -> Extension {
     extension.unknown_models = section.choice("unknown_models", &choices);
     if let Some(policies) = section.section("security") {
         security(&policies, &mut extension.security);
-        policies.finish();
     }
-    section.finish();
     extension
 }
 
 fn security(section: &Section<'_>, policy: &mut SecurityPolicy) {
-    let built_in = SecurityPolicy::built_in();
     if let Some(jailbreak) = section.section("jailbreak") {
-        let default = policy.jailbreak.clone().or(built_in.jailbreak);
+        let default = policy.jailbreak.clone().unwrap_or_default();
         let enabled = jailbreak.boolean("enabled").unwrap_or(true);
-        let read = default.map(|default: JailbreakPolicy| jailbreak_policy(&jailbreak, &default));
-        policy.jailbreak = read.filter(|_| enabled);
-        jailbreak.finish();
+        policy.jailbreak = enabled.then(|| jailbreak_policy(&jailbreak, &default));
     }
     if let Some(pii) = section.section("pii") {
-        let default = policy.pii.clone().or(built_in.pii);
+        let default = policy.pii.clone().unwrap_or_default();
         let enabled = pii.boolean("enabled").unwrap_or(true);
-        let read = default.map(|default: PiiPolicy| pii_policy(&pii, &default));
-        policy.pii = read.filter(|_| enabled);
-        pii.finish();
+        policy.pii = enabled.then(|| pii_policy(&pii, &default));
     }
 }

@@ -7,14 +7,14 @@ use serde_saphyr::Spanned;
 
 /// A value and the line where it begins.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) line: u64,
-    pub(super) value: Value,
+pub(in crate::config) struct Node {
+    pub(in crate::config) line: u64,
+    pub(in crate::config) value: Value,
 }
 
 /// What YAML can hold.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(in crate::config) enum Value {
     Null,
     Bool(bool),
     Int(i64),
@@ -26,12 +26,21 @@ pub(super) enum Value {
 
 impl Node {
     /// Reads one document; the error text names the line.
-    pub(super) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+    pub(in crate::config) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
         let root: Spanned<Value> = serde_saphyr::from_str(text)?;
         Ok(Self {
             line: root.referenced.line(),
             value: root.value,
         })
+    }
+
+    /// The value of a key, if this is a mapping that has it.
+    pub(in crate::config) fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else {
+            return None;
+        };
+        let (_, node) = entries.iter().find(|(name, _)| name == key)?;
+        Some(node)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Models, their credentials and endpoints, and reasoning families.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::reader::{Cursor, Section, unknown};
-use super::{Credential, ModelConfig, ReasoningFamily, ReasoningSwitch};
+use crate::config::{
+    Credential, ExternalModel, ModelConfig, Pricing, ReasoningFamily, ReasoningSwitch,
+};
 
 /// Reasoning families by name.
 pub(super) type Families = BTreeMap<String, ReasoningFamily>;
@@ -51,7 +54,6 @@ fn family_switch(cursor: Cursor<'_>) -> Option<ReasoningSwitch> {
         ("reasoning_effort", SwitchKind::Effort),
         ("top_level_reasoning_effort", SwitchKind::TopLevelEffort),
     ];
-    section.required("type");
     let kind = section.choice("type", &kinds);
     let parameter = section.text("parameter");
     let switch = match kind? {
@@ -66,7 +68,6 @@ fn family_switch(cursor: Cursor<'_>) -> Option<ReasoningSwitch> {
             ReasoningSwitch::Effort(parameter.unwrap_or_else(|| "reasoning_effort".to_owned()))
         }
     };
-    section.finish();
     Some(switch)
 }
 
@@ -86,10 +87,7 @@ pub(super) fn family_of(section: &Section<'_>, families: &Families) -> Option<Re
 pub(super) fn loras(section: &Section<'_>) -> Vec<String> {
     let loras = section.list("loras").into_iter().filter_map(|cursor| {
         let lora = cursor.section()?;
-        lora.text("description");
-        let name = lora.required("name");
-        lora.finish();
-        name
+        lora.required("name")
     });
     loras.collect()
 }
@@ -122,4 +120,57 @@ pub(super) fn require_model(models: &mut Vec<ModelConfig>, name: &str, cursor: &
         name: name.to_owned(),
         ..ModelConfig::default()
     });
+}
+
+/// `pricing` of a model.
+pub(super) fn pricing(section: &Section<'_>) -> Option<Pricing> {
+    let pricing = section.section("pricing")?;
+    let price = |key| pricing.get(key).and_then(|cursor| cursor.number());
+    let prompt = price("prompt_per_1m");
+    let completion = price("completion_per_1m");
+    if prompt.is_none() && completion.is_none() {
+        return None;
+    }
+    let currency = pricing.text("currency").filter(|text| !text.is_empty());
+    Some(Pricing {
+        currency: currency.unwrap_or_else(|| "USD".to_owned()),
+        prompt_per_1m: prompt.unwrap_or(0.0),
+        completion_per_1m: completion.unwrap_or(0.0),
+    })
+}
+
+/// Longest wait for a language model when none is configured.
+const EXTERNAL_TIMEOUT: u64 = 30;
+
+/// The language models that signals ask: those whose role is `preference`.
+pub(super) fn external_models(list: Vec<Cursor<'_>>) -> Vec<ExternalModel> {
+    let models = list.into_iter().filter_map(|cursor| {
+        let section = cursor.section()?;
+        let role = section.get("model_role")?;
+        if role.text()? != "preference" {
+            role.warn(
+                "accepted, and has no effect because only preferences are asked of a language \
+                 model",
+            );
+            return None;
+        }
+        let endpoint = section.section("llm_endpoint")?;
+        let host = endpoint.required("address")?;
+        let port = endpoint.integer("port")?;
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host
+        };
+        let timeout = section.integer("llm_timeout_seconds");
+        let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok());
+        let key = section.text("access_key").filter(|key| !key.is_empty());
+        Some(ExternalModel {
+            authority: format!("{host}:{port}"),
+            model: section.required("llm_model_name")?,
+            timeout: Duration::from_secs(timeout.unwrap_or(EXTERNAL_TIMEOUT)),
+            credential: key.as_deref().map(bearer),
+        })
+    });
+    models.collect()
 }

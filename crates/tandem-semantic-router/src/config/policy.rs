@@ -1,0 +1,113 @@
+//! What is refused.
+
+/// Personal data that nobody sends by accident: refused by the built-in policy.
+pub const SECRET_PII: [&str; 4] = ["US_SSN", "CREDIT_CARD", "IBAN_CODE", "US_DRIVER_LICENSE"];
+
+/// Policies that apply to every request unless its decision has its own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecurityPolicy {
+    /// Jailbreak check.
+    pub jailbreak: Option<JailbreakPolicy>,
+    /// Personal data check.
+    pub pii: Option<PiiPolicy>,
+}
+
+/// When a prompt counts as a jailbreak.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JailbreakPolicy {
+    /// Least probability.
+    pub threshold: f32,
+    /// What an unavailable classifier means.
+    pub on_error: OnError,
+}
+
+/// Which personal data is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PiiPolicy {
+    /// The types.
+    pub types: PiiTypes,
+    /// Least probability.
+    pub threshold: f32,
+    /// What happens to a request that holds them.
+    pub action: PiiAction,
+    /// What an unavailable classifier means.
+    pub on_error: OnError,
+}
+
+/// What happens to a request that holds denied personal data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PiiAction {
+    /// It is refused.
+    Block,
+    /// The data is replaced by its type and the request goes on.
+    Redact,
+}
+
+/// A set of personal data types, without BIO prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PiiTypes {
+    /// Every type but these is refused.
+    AllBut(Vec<String>),
+    /// Only these are refused.
+    Only(Vec<String>),
+}
+
+/// What an unavailable signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// As if nothing was found.
+    Allow,
+    /// As if it was found with certainty.
+    Block,
+}
+
+impl SecurityPolicy {
+    /// Jailbreaks and secrets are refused; a broken classifier stops nobody.
+    pub fn built_in() -> Self {
+        Self {
+            jailbreak: Some(JailbreakPolicy::default()),
+            pii: Some(PiiPolicy::default()),
+        }
+    }
+}
+
+impl JailbreakPolicy {
+    /// Threshold when none is configured.
+    pub const DEFAULT_THRESHOLD: f32 = 0.7;
+}
+
+impl Default for JailbreakPolicy {
+    fn default() -> Self {
+        Self {
+            threshold: Self::DEFAULT_THRESHOLD,
+            on_error: OnError::Allow,
+        }
+    }
+}
+
+impl PiiPolicy {
+    /// Threshold when none is configured.
+    pub const DEFAULT_THRESHOLD: f32 = 0.7;
+}
+
+impl Default for PiiPolicy {
+    /// Secrets are refused.
+    fn default() -> Self {
+        Self {
+            types: PiiTypes::Only(SECRET_PII.map(str::to_owned).to_vec()),
+            threshold: Self::DEFAULT_THRESHOLD,
+            action: PiiAction::Block,
+            on_error: OnError::Allow,
+        }
+    }
+}
+
+impl PiiTypes {
+    /// Whether `kind` (without BIO prefix) is refused.
+    pub fn denies(&self, kind: &str) -> bool {
+        match self {
+            Self::AllBut(allowed) => !allowed.iter().any(|name| name == kind),
+            Self::Only(denied) => denied.iter().any(|name| name == kind),
+        }
+    }
+}
