@@ -15,6 +15,7 @@ pub struct FixedClassifier {
     domains: Vec<(&'static str, &'static str, f32)>,
     jailbreaks: Vec<(&'static str, f32)>,
     pii: Vec<(&'static str, &'static str, f32)>,
+    embeddings: Vec<(&'static str, [f32; 2])>,
     broken: bool,
     silent: bool,
     calls: AtomicUsize,
@@ -39,6 +40,14 @@ impl FixedClassifier {
     #[must_use]
     pub fn pii(mut self, words: &'static str, kind: &'static str, score: f32) -> Self {
         self.pii.push((words, kind, score));
+        self
+    }
+
+    /// A text with `words` has this embedding; a text without any rule has none that is similar to
+    /// another.
+    #[must_use]
+    pub fn embedding(mut self, words: &'static str, vector: [f32; 2]) -> Self {
+        self.embeddings.push((words, vector));
         self
     }
 
@@ -88,11 +97,16 @@ impl FixedClassifier {
             });
             spans.collect()
         };
+        let embedding = || {
+            let mut rules = self.embeddings.iter();
+            let rule = rules.find(|(words, _)| text.contains(words));
+            Arc::from(rule.map_or([0.0, 0.0], |(_, vector)| *vector).as_slice())
+        };
         Analysis {
             domain: heads.domain.then(domain),
             jailbreak: heads.jailbreak.then(jailbreak),
             pii: heads.pii.then(pii),
-            embedding: None,
+            embedding: heads.embedding.then(embedding),
         }
     }
 }

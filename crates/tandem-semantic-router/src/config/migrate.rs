@@ -419,3 +419,6 @@ fn put_default(to: &mut Entries, path: &[&str], value: Node) {
         put(to, path, value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod keys;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Loaded, ConfigError> {
@@ -257,4 +259,34 @@ fn default_security_fills_what_a_file_leaves_open() {
     let config = parse(file).unwrap().config.with_default_security();
     assert!((config.security.jailbreak.unwrap().threshold - 0.2).abs() < 1e-6);
     assert!(config.security.pii.unwrap().types.denies("CREDIT_CARD"));
+}
+
+#[test]
+fn words_that_older_yaml_takes_for_booleans_are_words() {
+    let file = "
+default_model: n
+model_config: {n: {}}
+include_config_models_in_list: yes
+clear_route_cache: off
+keyword_rules: [{name: answers, operator: OR, keywords: [yes, no, on, y]}]
+";
+    let config = parse(file).unwrap().config;
+    assert_eq!(config.default_model.as_deref(), Some("n"));
+    assert!(config.list_models && !config.clear_route_cache);
+    let SignalTest::Keyword(test) = &config.signals[0].test else {
+        panic!("{:?}", config.signals);
+    };
+    assert_eq!(test.keywords, ["yes", "no", "on", "y"]);
+}
+
+#[test]
+fn what_comes_from_the_environment_is_shown_by_its_name() {
+    let file = "default_model: m\nmodel_config: {m: {}}\nstrategy: ${KEY}\n";
+    let found = problems(file);
+    assert_eq!(
+        found,
+        ["line 3: strategy: unknown value `${KEY}`; use one of: priority, confidence"]
+    );
+    let file = "default_model: m\nmodel_config: {m: {reasoning_family: '${KEY}'}}\n";
+    assert!(!problems(file)[0].contains("sk-secret"));
 }

@@ -1,3 +1,7 @@
+mod defects;
+mod plugins;
+mod signals;
+
 use bytes::Bytes;
 
 use super::*;

@@ -162,7 +162,7 @@ fn embedding(test: &EmbeddingTest, similarities: &[f32]) -> Reading {
     Reading::at_least(value, test.threshold)
 }
 
-/// The value is how sure the difficulty is: 1 at twice the threshold away from the border.
+/// The value is how sure the rule's own difficulty is.
 fn complexity(test: &ComplexityTest, margin: f32) -> Reading {
     let found = if margin > test.threshold {
         Difficulty::Hard
@@ -171,8 +171,13 @@ fn complexity(test: &ComplexityTest, margin: f32) -> Reading {
     } else {
         Difficulty::Medium
     };
+    let hard = sigmoid(SLOPE * margin);
     Reading::Score {
-        value: sigmoid(SLOPE * margin),
+        value: match test.difficulty {
+            Difficulty::Hard => hard,
+            Difficulty::Medium => 1.0 - (2.0 * hard - 1.0).abs(),
+            Difficulty::Easy => 1.0 - hard,
+        },
         matched: found == test.difficulty,
     }
 }

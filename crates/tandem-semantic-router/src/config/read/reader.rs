@@ -217,9 +217,9 @@ impl<'a> Cursor<'a> {
     pub(in crate::config) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => return Some(*value),
-            Value::Text(_) => match self.text()?.as_str() {
-                "true" => return Some(true),
-                "false" => return Some(false),
+            Value::Text(_) => match self.text()?.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => return Some(true),
+                "false" | "no" | "off" => return Some(false),
                 _ => {}
             },
             _ => {}

@@ -27,7 +27,10 @@ pub(in crate::config) enum Value {
 impl Node {
     /// Reads one document; the error text names the line.
     pub(in crate::config) fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        let root: Spanned<Value> = serde_saphyr::from_str(text)?;
+        // As in YAML 1.2, `no` and `y` are words: a keyword, or the code of a language. Where a
+        // boolean is expected, the reader takes them for one.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let root: Spanned<Value> = serde_saphyr::from_str_with_options(text, options)?;
         Ok(Self {
             line: root.referenced.line(),
             value: root.value,
