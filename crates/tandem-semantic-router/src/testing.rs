@@ -43,8 +43,8 @@ impl FixedClassifier {
         self
     }
 
-    /// A text with `words` has this embedding; a text without any rule has none that is similar to
-    /// another.
+    /// A text with `words` has this embedding, and other texts one that is similar to none.
+    /// Without any such rule the classifier has no embeddings.
     #[must_use]
     pub fn embedding(mut self, words: &'static str, vector: [f32; 2]) -> Self {
         self.embeddings.push((words, vector));
@@ -106,7 +106,7 @@ impl FixedClassifier {
             domain: heads.domain.then(domain),
             jailbreak: heads.jailbreak.then(jailbreak),
             pii: heads.pii.then(pii),
-            embedding: heads.embedding.then(embedding),
+            embedding: (heads.embedding && !self.embeddings.is_empty()).then(embedding),
         }
     }
 }

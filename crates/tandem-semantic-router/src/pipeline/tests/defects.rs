@@ -118,7 +118,7 @@ embedding_rules: [{name: e, threshold: 0.5, candidates: [one, two, three]}]
 decisions: [{name: d, rules: {operator: OR, conditions: [{type: embedding, name: e}]}, modelRefs: [{model: m}]}]
 ";
     let config = RouterConfig::parse(file, &|_| None).unwrap().config;
-    let classifier = Arc::new(FixedClassifier::default());
+    let classifier = Arc::new(FixedClassifier::default().embedding("one", [1.0, 0.0]));
     let router = Router::new(config, Arc::clone(&classifier) as _);
     router.warm_up().await;
     assert_eq!(classifier.calls(), 3);
