@@ -11,6 +11,7 @@ import jailbreak_more as more
 import jailbreak_words as w
 from augment_domain import content, too_close, typo
 from jailbreak_world import WORLD
+from jailbreak_world_benign import MORE
 
 CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 LEET = str.maketrans({"a": "@", "e": "3", "i": "1", "o": "0", "s": "$", "t": "7", "b": "8", "g": "9"})
@@ -45,10 +46,11 @@ def encoded(rng, text):
 class JailbreakGenerator:
     """Draws attacks and benign prompts; `pool` are benign user texts, `passages` corpus passages."""
 
-    def __init__(self, seed, pool, passages, avoid=()):
+    def __init__(self, seed, pool, passages, avoid=(), interface=()):
         self.rng = random.Random(seed)
         self.pool, self.passages = pool, passages
         self.foreign = [t for t, _ in domain_world.rows()]
+        self.interface = list(interface) or self.foreign
         self.tests, self.index = [content(t) for t in avoid], {}
         for i, words in enumerate(self.tests):
             for x in words:
@@ -101,8 +103,13 @@ class JailbreakGenerator:
     def world(self, attack):
         """An attack or a harmless prompt in one of 17 languages."""
         rng = self.rng
-        if not attack and rng.random() < 0.4:
+        r = rng.random()
+        if not attack and r < 0.2:
             return rng.choice(self.foreign)
+        if not attack and r < 0.42:
+            return " ".join(rng.choice(self.interface) for _ in range(rng.choice([1, 1, 2])))
+        if not attack and r < 0.72:
+            return pick(rng, rng.choice(MORE[rng.choice(list(MORE))].split("\n")))
         lang = WORLD[rng.choice(list(WORLD))]
         text = pick(rng, rng.choice(lang["attack" if attack else "benign"].split("\n")))
         for slot, values in (("{h}", lang["h"]), ("{s}", lang["s"]), ("{n}", "|".join(w.NAMES))):
@@ -146,7 +153,12 @@ class JailbreakGenerator:
     def carrier(self, attack, low=2, high=9):
         """An everyday document, with or without an injected instruction."""
         rng = self.rng
-        task, pieces, sep = carriers.document(rng, self.sentence, low, high)
+        foreign = rng.random() < 0.1
+        task, pieces, sep = carriers.document(rng, (lambda: self.world(False)) if foreign else self.sentence, low, high)
+        if rng.random() < 0.25:
+            title = rng.choice(["", "Document {}:", "[{}]", "--- file {} ---", "Source {}", "Result {}:"])
+            for i in range(rng.choice([1, 1, 2, 3])):
+                pieces += ["", title.format(i + 2), *carriers.document(rng, self.sentence, 2, 6)[1]]
         if attack:
             at = rng.randint(0, len(pieces))
             inject = self.injection()
@@ -156,8 +168,10 @@ class JailbreakGenerator:
             else:
                 pieces.insert(at, inject)
         text = sep.join(pieces)
-        if task and rng.random() < 0.75:
-            text = task + "\n" + text if rng.random() < 0.7 else text + "\n" + task
+        if rng.random() < 0.35:
+            task = rng.choice(carriers.QUESTIONS)
+        if task and rng.random() < 0.8:
+            text = task + rng.choice(["\n", "\n\n", " "]) + text if rng.random() < 0.55 else text + rng.choice(["\n", "\n\n", " "]) + task
         return text
 
     def hard_more(self):
@@ -268,9 +282,9 @@ class JailbreakGenerator:
         return text
 
 
-def generate(seed, positives, negatives, pool, passages, counts, avoid=()):
+def generate(seed, positives, negatives, pool, passages, counts, avoid=(), interface=()):
     """Rows {text, label, kind}; `counts` gives how many of each sort to draw."""
-    g = JailbreakGenerator(seed, pool, passages, avoid)
+    g = JailbreakGenerator(seed, pool, passages, avoid, interface)
     rows = []
     add = lambda n, label, kind, draw: rows.extend({"text": draw(), "label": label, "kind": kind} for _ in range(n))
     rng = g.rng

@@ -4,7 +4,7 @@ import random
 import re
 
 from augment_domain import typo
-from paraphrases import CATEGORIES, FAMILIES, FLIPS
+from paraphrases import CATEGORIES, FAMILIES, FLIPS, NUMERIC, OPPOSITES
 from pii_values import CITIES, COUNTRIES
 
 SWAPS = [("first", "last"), ("first", "second"), ("oldest", "youngest"), ("largest", "smallest"), ("biggest", "smallest"), ("most", "least"), ("best", "worst"),
@@ -166,13 +166,38 @@ class PairGenerator:
             a = self.wrap(a)
         return a.lower() if rng.random() < 0.25 else a, b.lower() if rng.random() < 0.25 else b, label
 
+    def numbers(self):
+        """Values of the numeric slots."""
+        rng = self.rng
+        n = rng.choice([rng.randint(2, 20), rng.randint(2, 20), rng.randint(10, 99), rng.randint(100, 999)])
+        return {"n": n, "m": rng.choice([rng.randint(2, 30), rng.randint(20, 400), 10 * rng.randint(2, 90)]), "y": rng.randint(1850, 2025), "v": f"{rng.randint(1, 20)}.{rng.randint(0, 12)}"}
+
+    def exact_pair(self):
+        """Pairs that hang on a number or on which of two opposites is meant."""
+        rng, label = self.rng, int(self.rng.random() < 0.45)
+        if rng.random() < 0.75:
+            a, b = rng.sample(rng.choice(NUMERIC), 2)
+            x = self.numbers()
+            y = dict(x)
+            while not label and a.format(**y) == a.format(**x):
+                y = self.numbers() if rng.random() < 0.5 else {k: (v if isinstance(v, str) else v + rng.choice([-2, -1, 1, 2, 5, 10])) for k, v in x.items()}
+                y["v"] = f"{rng.randint(1, 20)}.{rng.randint(0, 12)}"
+            if not label and rng.random() < 0.5:
+                b = a
+            return a.format(**x), b.format(**y), label
+        one, other = rng.sample(rng.choice(OPPOSITES), 2)
+        a, b = (one[0], one[1]) if label else (rng.choice(one), rng.choice(other))
+        return (a, b, label) if rng.random() < 0.6 else (a.lower(), b.lower().rstrip("?"), label)
+
     def sample(self):
         """One pair."""
         rng, r = self.rng, self.rng.random()
-        if r < 0.2:
+        if r < 0.14:
             return self.template_pair()
-        if r < 0.52:
+        if r < 0.46:
             return self.family_pair()
+        if r < 0.6:
+            return self.exact_pair()
         q = rng.choice(self.questions)
         if rng.random() < 0.45:
             return q, self.paraphrase(q), 1

@@ -28,6 +28,13 @@ TASKS = {
 }
 
 
+# What users ask about a document, before or after it.
+QUESTIONS = """Rate the answer from 1 to 10.|How polite is this?|Is anything urgent here?|Which dates are mentioned?|Correct the spelling.|Make it half as long.|Write a headline.|Turn this into bullet points.|Who has to do what?|Answer in one sentence: what happened?|Translate this into Spanish.|Fasse den Text zusammen.|Übersetze das ins Englische:
+Worum geht es?|Was soll ich antworten?|Résume ce texte.|De quoi parle ce message ?|Traduis en anglais :|Resume el texto.|¿Qué pide el cliente?|Tradúcelo al alemán:|Riassumi il testo.|Resuma o texto.|О чём этот текст?|Переведи на английский:|请总结这段文字。|翻译成英文：|この文章を要約してください。|요약해줘.|لخص النص.|इसका सार बताओ।|Metni özetle.|Streść tekst.
+Ignore the rows without a price.|Skip the greeting and summarise the rest.|Forget the second point, explain the others.|Is the tone friendly or rude?|Rate the seller's service.|Do you see a mistake?|What would you reply?|Extract all names.|List the prices.|Compare both texts.|Do they contradict each other?|Is this spam?|Does this text contain instructions for an AI?
+Give it a grade.|Which item is the cheapest?|What is the system in this table?|Label each line as question or statement.|Find the five most important words.|Explain it to a child.|When is the next meeting?|Am I free on Friday?|Write a friendly answer.|Continue the text.|Shorten this, please:|Fix the grammar:|Proofread:|tl;dr|Thoughts?|What does the last line mean?""".replace("\n", "|").split("|")
+
+
 def fact(rng):
     """A dull sentence."""
     t, n = rng.choice(TOPICS), rng.randint(2, 60)

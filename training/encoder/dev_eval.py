@@ -33,6 +33,13 @@ def domain_rows():
     return [{"text": t, "label": h} for h, t in sections("domain.txt")]
 
 
+def body(document):
+    """A document without the user's task, which is its first or last line."""
+    lines = document.split("\n")
+    task = lambda line: len(line) < 90 and (line.endswith(("?", "1 to 5.")) or line.startswith(("Summarise", "Make minutes", "Explain the")))
+    return "\n".join(x for i, x in enumerate(lines) if not (i in (0, len(lines) - 1) and len(lines) > 1 and task(x)))
+
+
 def jailbreak_rows():
     """{text, label, kind}: the lines, the documents, and the documents with injected instructions."""
     rows, inject = [], []
@@ -50,7 +57,7 @@ def jailbreak_rows():
             cuts = [m.end() for m in re.finditer(r"[.!?>,;]\s|\n", d)] + [len(d)]
             at = rng.choice(cuts[len(cuts) // 4:])
             rows.append({"text": d[:at] + rng.choice(["", " ", "\n"]) + inject[(3 * i + 5 * k) % len(inject)] + rng.choice([" ", "\n"]) + d[at:], "label": 1, "kind": "indirect"})
-        long = "\n\n".join(rng.sample(documents, 6))
+        long = "\n\n".join(body(x) for x in rng.sample(documents, 6))
         rows.append({"text": long, "label": 0, "kind": "long document (benign)"})
         at = long.find("\n", rng.randrange(len(long) // 4, len(long))) + 1
         rows.append({"text": long[:at] + inject[i % len(inject)] + "\n" + long[at:], "label": 1, "kind": "long indirect"})

@@ -68,3 +68,64 @@ FLIPS = [(r"\bfrom (\w+) to (\w+)\b", r"from \2 to \1"), (r"\b(\w+) to (\w+)$", 
          (r"\bwith\b", "without"), (r"\bwithout\b", "with"), (r"\bbefore\b", "after"), (r"\bafter\b", "before"), (r"\bmore\b", "less"), (r"\bturn on\b", "turn off"), (r"\benable\b", "disable"), (r"\bincrease\b", "reduce"),
          (r"\bbest\b", "worst"), (r"\badvantages\b", "disadvantages"), (r"\bfor\b", "against"), (r"\ballowed\b", "forbidden"), (r"\blegal\b", "illegal"), (r"\binside\b", "outside"), (r"\bpossible\b", "impossible"), (r"\balways\b", "never"),
          (r"\bhow to\b", "how not to"), (r"\bstart\b", "stop"), (r"\bopen\b", "close"), (r"\bgain\b", "lose"), (r"\bhigher\b", "lower"), (r"\bbuy\b", "sell"), (r"\bbenefits\b", "risks"), (r"\bwho (\w+ed)\b", r"who never \1")]
+
+# Phrasings with numbers {n} (and {m}); another number needs another answer.
+NUMERIC = [x.split("|") for x in """What is {n}% of {m}?|{n} percent of {m}|how much is {n} per cent from {m}|Take {n}% of {m}, what do you get?
+Set an alarm for {n} minutes|timer {n} min|Remind me in {n} minutes|Wake me after {n} minutes, please
+Summarise chapter {n}.|What happens in chapter {n}?|give me the gist of chapter {n}|chapter {n} summary
+Is {n} a prime number?|Does {n} have divisors other than 1 and itself?|Check whether {n} is prime
+What is the square root of {n}?|sqrt of {n}|Which number squared gives {n}?
+What is {n} plus {m}?|add {n} and {m}|sum of {n} and {m}|{n}+{m}
+What is {n} times {m}?|multiply {n} by {m}|product of {n} and {m}
+Convert {n} kilometers to miles|{n} km in miles|How many miles are {n} kilometers?
+Convert {n} Celsius to Fahrenheit|{n} degrees C in F|How hot is {n} Celsius on the Fahrenheit scale?
+Who won the World Cup in {y}?|Which team became world champion in {y}?|winner of the {y} World Cup
+What happened in {y}?|important events of {y}|Tell me what the year {y} is known for
+Who was president in {y}?|president in the year {y}|Name the head of state in {y}
+Show orders of the last {n} days|list purchases from the past {n} days|which orders came in within {n} days
+A recipe for {n} people|What can I cook when {n} guests come?|meal for a group of {n}
+Book a table for {n}|Reserve seats for {n} persons at a restaurant|I need a table, we are {n}
+Upgrade to version {v}|How do I move to release {v}?|install {v} over my old version
+What is new in Java {n}?|features added with Java {n}|changes in version {n} of Java
+Solve {n}x = {m}|Find x if {n} times x equals {m}|x in {n}x={m}
+What does error {n} mean?|meaning of error code {n}|I get error {n}, explain
+Gift for a {n} year old|What should I give someone who turns {n}?|present idea, age {n}
+How long is a flight of {n} km?|flight time for {n} kilometers|hours in the air for {n} km
+How much is {n} dollars in euros?|{n} USD to EUR|exchange {n} dollars into euros
+Is {n} mg of caffeine too much?|can I have {n} mg caffeine a day|{n} milligrams of caffeine, is it safe?
+Write {n} sentences about the sea|{n} sentences on the ocean, please|Describe the sea in {n} sentences
+What is the factorial of {n}?|{n}!|compute {n} factorial
+What time is it {n} hours from now?|time in {n} hours|If I wait {n} hours, what will the clock show?
+lyrics of track {n}|What are the words of song number {n}?|song {n} text
+Rent for a flat of {n} square meters|What does a {n} sqm apartment cost?|price of {n} m2 flats""".split("\n")]
+# Two opposite questions, each with two phrasings.
+OPPOSITES = [[side.split("|") for side in x.split(" // ")] for x in """How do I turn on bluetooth?|switch bluetooth on // How do I turn off bluetooth?|switch bluetooth off
+Which foods contain gluten?|foods with gluten // Which foods are gluten free?|foods without gluten
+Reasons to get married|Why should people marry? // Reasons not to get married|Why should people stay single?
+How do I subscribe to the newsletter?|sign up for your newsletter // How do I unsubscribe from the newsletter?|stop getting your newsletter
+Is smoking permitted here?|Can I smoke here? // Is smoking banned here?|Is it a no-smoking area?
+How can I sleep more?|ways to get more sleep // How can I sleep less?|ways to need less sleep
+animals that can fly|Which animals fly? // animals that cannot fly|Which animals are unable to fly?
+Who voted for the law?|supporters of the law // Who voted against the law?|opponents of the law
+How do I add a user to a group?|put somebody in a group // How do I remove a user from a group?|take somebody out of a group
+What to do before surgery|preparing for an operation // What to do after surgery|recovering from an operation
+How do I lock the screen?|activate screen lock // How do I unlock the screen?|remove screen lock
+upload a file to the server|send a file up to the server // download a file from the server|fetch a file off the server
+rooms with a balcony|Do you have rooms that have a balcony? // rooms without a balcony|Do you have rooms lacking a balcony?
+countries that use the euro|Where is the euro the currency? // countries that do not use the euro|Where is the euro not used?
+benefits of coffee|Why is coffee good for you? // dangers of coffee|Why is coffee bad for you?
+How do I grow hair faster?|speed up hair growth // How do I stop hair growth?|slow down hair growth
+encrypt a folder|protect a folder by encryption // decrypt a folder|undo the encryption of a folder
+pros of working from home|advantages of home office // cons of working from home|disadvantages of home office
+the oldest university in Europe|Which European university was founded first? // the newest university in Europe|Which European university was founded last?
+How do I enter full screen?|start full screen mode // How do I exit full screen?|leave full screen mode
+vegetarian dishes|meals without meat // meat dishes|meals with meat
+When does the shop open?|opening time of the store // When does the shop close?|closing time of the store
+cheapest phone|Which phone costs least? // most expensive phone|Which phone costs most?
+What can I recycle?|things that may be recycled // What can't I recycle?|things that must not be recycled
+How do I borrow money?|taking a loan // How do I lend money?|giving a loan
+tickets from Oslo to Bergen|travel Oslo-Bergen // tickets from Bergen to Oslo|travel Bergen-Oslo
+Does the cat chase the dog?|Is the cat running after the dog? // Does the dog chase the cat?|Is the dog running after the cat?
+Translate from English to French|put English text into French // Translate from French to English|put French text into English
+Am I entitled to a refund?|Do I get my money back? // Am I excluded from a refund?|Will I not get money back?
+How do I mute someone?|silence a contact // How do I unmute someone?|hear a muted contact again""".split("\n")]

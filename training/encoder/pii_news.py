@@ -47,6 +47,22 @@ Rebels shelled {BIG} overnight, residents told {PAPER}; {AGENCY} called for calm
 {PERSON} was appointed to the board of {STOCK} in {DATE}.
 Pop star {PERSON} cancelled shows in {BIG} and {BIG}.
 According to {PAPER}, {NRP} troops left {BIG}.
+{BIG} and {BIG} are at odds over fishing, said an envoy of {AGENCY}.
+{GPE} and {GPE} signed the treaty; {BIG} stayed away.
+She moved from {BIG} to {BIG}, then from {GPE} to {GPE}.
+{FIRST} ({AGE}) from {BIG} won the race.
+{PERSON}, {AGE}, from {GPE}, came second.
+The {NRP} winger moved to {CLUB} from {CLUB} for {money}.
+{CLUB} lost to {CLUB}, {LAST} scored for {CLUB}.
+"No comment," said {PERSON}, a lawyer for {BRAND}.
+{PERSON}, an engineer at {STOCK}, and {PERSON}, who teaches at {UNI}, wrote the book.
+The play, written by {PERSON} and produced by {ORG}, opens in {BIG}.
+Admitted to {HOSPITAL} on {DATE}; insured with {STOCK}.
+{HOSPITAL} in {BIG} has no beds, its director {TITLE} {LAST} said.
+Dinner at {ORG} with {FIRST} and {FIRST} at {TIME}
+The bishop of {BIG} met the mayor of {BIG}.
+{PARTY} won the vote in {GPE}, while {PARTY} lost seats.
+{PARTY} senators blamed {LAST}; {PARTY} leaders blamed {LAST}.
 """.strip().split("\n")
 
 SOCIAL = """
@@ -76,6 +92,10 @@ so sad about {PERSON}, RIP
 {FIRST} r u coming to {BIG} this weekend??
 up at 5 to see {PERSON} run the {BIG} marathon
 Proud to join {UNI} as a lecturer!
+gig tonight in {BIG}, {ADDR}, doors {TIME}
+we are at {ADDR}, ring twice
+my granny {FIRST} still uses a {BRAND} phone
+{BRAND} made the best consoles, fight me
 """.strip().split("\n")
 
 CHAT = """
@@ -150,6 +170,9 @@ the {WORD} of the market was open, the target was missed
 an apple a day, an amazon of books, a shell on the beach
 Will {number} be enough? May we mark the frank answer?
 I turned the page in {YEAR} and it was fine
+The {WORD} covers {number} hectares and {number} acres.
+after six years, in ten weeks, for two hours
+see you b4 lunch, c u l8r, gr8
 {number} hectares, {number} acres, {number} floors, {number} players
 after {number} years, for {number} minutes, over {number} pages
 item {serial}-A{number} in aisle {number}
@@ -188,6 +211,12 @@ class Registers:
         lists = {"CLUB": CLUBS, "AGENCY": AGENCIES, "PAPER": PAPERS, "BRAND": BRANDS}
         if name in lists:
             return (bare(rng.choice(lists[name])), "ORGANIZATION")
+        if name == "HOSPITAL":
+            return (rng.choice(["St. {}'s Hospital", "{} General Hospital", "{} Memorial Hospital", "{} Medical Center", "{} Clinic", "Saint {} Hospital", "Klinikum {}", "Hospital {}", "{} Children's Hospital"]).format(self.g.last()), "ORGANIZATION")
+        if name == "TIME":
+            return (rng.choice(["{} pm", "{}pm", "{}:30", "{}:15 am", "{} o'clock", "{} am"]).format(rng.randint(1, 12)), "DATE_TIME")
+        if name == "PARTY":
+            return (rng.choice(["Democrats", "Republicans", "Conservatives", "Liberals", "Socialists", "Communists", "Greens", "Social Democrats", "Christian Democrats", "Tories", "Nationalists"]), "NRP")
         if name == "DAY":
             return (rng.choice(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]), "DATE_TIME")
         if name == "LEVEL":

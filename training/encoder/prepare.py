@@ -112,11 +112,12 @@ def hashed(texts):
 def job_jailbreak(seed, counts):
     """A share of the jailbreak set."""
     s = SHARED
-    rows = augment_jailbreak.generate(seed, s["jail_pos"], s["jail_neg"], s["benign_pool"], s["passages"], counts, s["avoid"])
+    rows = augment_jailbreak.generate(seed, s["jail_pos"], s["jail_neg"], s["benign_pool"], s["passages"], counts, s["avoid"], s["interface"])
     texts = [r["text"] for r in rows]
     enc = encode(s["tok"], texts)
     label = np.array([r["label"] for r in rows], dtype=np.int64)
-    long = np.array([r["kind"] == "long" for r in rows])
+    # A text that would be cut goes to the long set: its attack may stand in the part that is cut off.
+    long = np.array([r["kind"] == "long" or len(e[0]) > LIMIT["jailbreak"] - 2 for r, e in zip(rows, enc)])
     pick = lambda m: [e for e, ok in zip(enc, m) if ok]
     short = np.flatnonzero(~long)
     return {"short": Packed.build(pick(~long), LIMIT["jailbreak"], {"label": label[~long]}),
@@ -126,7 +127,7 @@ def job_jailbreak(seed, counts):
 
 def job_pii(seed, count, rows):
     """Generated PII texts plus given rows (text, spans, scope, origin)."""
-    g = augment_jailbreak.JailbreakGenerator(seed, SHARED["benign_pool"], SHARED["passages"])
+    g = augment_jailbreak.JailbreakGenerator(seed, SHARED["benign_pool"], SHARED["passages"], interface=SHARED["interface"])
     made = augment_pii.generate(SHARED["lexicon"], seed, count, SHARED["plain"], g.foreign_sentence)
     all_rows = [(r["text"], r["spans"], 0, 0) for r in made] + rows
     enc = encode(SHARED["tok"], [r[0] for r in all_rows])
@@ -189,8 +190,8 @@ def extra_rows(path):
 
 
 def build(data_dir, tokenizer_path, extra_dir, teacher_tok, seed, scale, processes, avoid=()):
-    """Generate and tokenise everything. `extra_dir` holds lexicon.json.gz (made when absent) and, where they were made, ner.jsonl.gz and
-    glosses.jsonl.gz; `scale` shrinks the sets for smoke runs; no generated question or prompt is close to a text in `avoid`."""
+    """Generate and tokenise everything. `extra_dir` holds lexicon.json.gz (made when absent) and, where they were made, ner.jsonl.gz,
+    glosses.jsonl.gz and interface.jsonl.gz; `scale` shrinks the sets for smoke runs; no generated question or prompt is close to a text in `avoid`."""
     lexicon_path = Path(extra_dir, "lexicon.json.gz")
     if not lexicon_path.exists():
         lexicon.write(lexicon_path)
@@ -219,7 +220,7 @@ def build(data_dir, tokenizer_path, extra_dir, teacher_tok, seed, scale, process
         tok=tok, teacher_tok=teacher_tok, plain=plain, lexicon=lexicon.load(lexicon_path), questions=questions,
         jail_pos=[r["text"] for r in jail if r["label"] == 1], jail_neg=[r["text"] for r in jail if r["label"] == 0],
         benign_pool=[r["text"] for r in rng.sample(everyday, min(len(everyday), 20000))] + [r["text"] for r in category if len(r["text"]) < 1500],
-        passages=[d for d in documents if len(d) > 300], avoid=list(avoid))
+        passages=[d for d in documents if len(d) > 300], avoid=list(avoid), interface=[r["text"] for r in extra_rows(Path(extra_dir, "interface.jsonl.gz"))])
 
     scopes = {"ALL": 0}
     for r in pii:
@@ -233,8 +234,8 @@ def build(data_dir, tokenizer_path, extra_dir, teacher_tok, seed, scale, process
     rng.shuffle(pii_rows)
 
     jobs = []
-    per = {"train_pos": 850, "train_neg": 950, "attack": 450, "indirect": 200, "hard": 450, "pool": 550, "document": 250, "world_attack": 320, "world_benign": 450,
-           "attack_more": 420, "hard_more": 520, "carrier_attack": 480, "carrier_benign": 420, "long": 18}
+    per = {"train_pos": 1300, "train_neg": 1450, "attack": 400, "indirect": 200, "hard": 450, "pool": 550, "document": 250, "world_attack": 300, "world_benign": 620,
+           "attack_more": 360, "hard_more": 520, "carrier_attack": 400, "carrier_benign": 600, "long": 18}
     jobs += [("jailbreak", (seed * 1000 + i, {k: max(1, int(c * min(1, scale * 4))) for k, c in per.items()})) for i in range(40 if scale >= 1 else 2)]
     pii_parts = chunks(pii_rows, 1300) if scale >= 1 else [pii_rows[:400]]
     jobs += [("pii", (seed * 2000 + i, n(4000) if scale >= 1 else 100, part)) for i, part in enumerate(pii_parts)]

@@ -137,7 +137,7 @@ def pair_loss(a, b, label, teacher):
     """
     cos = (a * b).sum(-1)
     target = torch.where(label == 1, teacher + 0.6 * (1 - teacher), teacher - 0.35 * (teacher - 0.2).clamp(min=0))
-    loss = 12 * (cos - target).square().mean()
+    loss = 25 * (cos - target).square().mean()
     pos = (label == 1).float()
     contrast = F.cross_entropy(a @ b.T / 0.05, torch.arange(len(a), device=a.device), reduction="none")
     return loss + 0.1 * (contrast * pos).sum() / pos.sum().clamp(min=1)
@@ -210,7 +210,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
             y = sets.jailbreak.extra["label"][rows].float()
             losses["jailbreak"] = F.binary_cross_entropy_with_logits(logit, 0.02 + 0.96 * y)
         losses["jailbreak"].backward()
-        if schedule.step % 4 == 0:
+        if schedule.step % 2 == 0:
             with autocast(device):
                 rows, width = long.next()
                 ids, cases, mask, _ = sets.long.batch(rows, width)
