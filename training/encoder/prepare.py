@@ -16,6 +16,7 @@ import augment_domain
 import augment_jailbreak
 import augment_pairs
 import augment_pii
+import domain_world
 import lexicon
 import ngram
 from data import corpus_documents, read_rows, train_rows, valid_rows
@@ -111,11 +112,12 @@ def hashed(texts):
 def job_jailbreak(seed, counts):
     """A share of the jailbreak set."""
     s = SHARED
-    rows = augment_jailbreak.generate(seed, s["jail_pos"], s["jail_neg"], s["benign_pool"], s["passages"], counts)
+    rows = augment_jailbreak.generate(seed, s["jail_pos"], s["jail_neg"], s["benign_pool"], s["passages"], counts, s["avoid"], s["interface"])
     texts = [r["text"] for r in rows]
     enc = encode(s["tok"], texts)
     label = np.array([r["label"] for r in rows], dtype=np.int64)
-    long = np.array([r["kind"] == "long" for r in rows])
+    # A text that would be cut goes to the long set: its attack may stand in the part that is cut off.
+    long = np.array([r["kind"] == "long" or len(e[0]) > LIMIT["jailbreak"] - 2 for r, e in zip(rows, enc)])
     pick = lambda m: [e for e, ok in zip(enc, m) if ok]
     short = np.flatnonzero(~long)
     return {"short": Packed.build(pick(~long), LIMIT["jailbreak"], {"label": label[~long]}),
@@ -125,18 +127,21 @@ def job_jailbreak(seed, counts):
 
 def job_pii(seed, count, rows):
     """Generated PII texts plus given rows (text, spans, scope, origin)."""
-    all_rows = [(r["text"], r["spans"], 0, 0) for r in augment_pii.generate(SHARED["lexicon"], seed, count, SHARED["plain"])] + rows
+    g = augment_jailbreak.JailbreakGenerator(seed, SHARED["benign_pool"], SHARED["passages"], interface=SHARED["interface"])
+    made = augment_pii.generate(SHARED["lexicon"], seed, count, SHARED["plain"], g.foreign_sentence)
+    all_rows = [(r["text"], r["spans"], 0, 0) for r in made] + rows
     enc = encode(SHARED["tok"], [r[0] for r in all_rows])
     tags = [tag_tokens(r[1], e[1]) for r, e in zip(all_rows, enc)]
     return Packed.build(enc, LIMIT["pii"], {k: np.array([r[i] for r in all_rows], dtype=np.int64) for k, i in (("scope", 2), ("origin", 3))}, tags)
 
 
 def job_pairs(seed, count, rows):
-    """Question pairs: two aligned sets."""
+    """Question pairs: two aligned sets, and both again for the teacher."""
     pairs = augment_pairs.generate(seed, SHARED["questions"], count) + rows
     label = np.array([r["label"] for r in pairs], dtype=np.int64)
     a, b = (encode(SHARED["tok"], [r[k] for r in pairs]) for k in ("text_a", "text_b"))
-    return Packed.build(a, LIMIT["pairs"], {"label": label}), Packed.build(b, LIMIT["pairs"])
+    return (Packed.build(a, LIMIT["pairs"], {"label": label}), Packed.build(b, LIMIT["pairs"]),
+            *(teacher_pack(SHARED["teacher_tok"], [r[k] for r in pairs], LIMIT["pairs"]) for k in ("text_a", "text_b")))
 
 
 def job_corpus(documents):
@@ -179,9 +184,16 @@ class Sets:
     """All prepared sets; see `build`."""
 
 
-def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, processes, avoid=()):
-    """Generate and tokenise everything. `scale` shrinks the generated sets for smoke runs."""
-    if not Path(lexicon_path).exists():
+def extra_rows(path):
+    """Rows of a file made by `ner_corpus.py` or `glosses.py`; none when it is absent."""
+    return read_rows(path) if Path(path).exists() else []
+
+
+def build(data_dir, tokenizer_path, extra_dir, teacher_tok, seed, scale, processes, avoid=()):
+    """Generate and tokenise everything. `extra_dir` holds lexicon.json.gz (made when absent) and, where they were made, ner.jsonl.gz,
+    glosses.jsonl.gz and interface.jsonl.gz; `scale` shrinks the sets for smoke runs; no generated question or prompt is close to a text in `avoid`."""
+    lexicon_path = Path(extra_dir, "lexicon.json.gz")
+    if not lexicon_path.exists():
         lexicon.write(lexicon_path)
     sets, rng = Sets(), random.Random(seed)
     tok = load_tokenizer(tokenizer_path)
@@ -199,7 +211,8 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
     questions = [r["text_a"] for r in pairs] + [r["text"] for r in jail if r["kind"] == "benign_question"]
     questions += [r["text"] for r in rng.sample(everyday, min(len(everyday), 16000))]
     snippets = [s for d in documents for s in sentences(d, rng)]
-    snippets = rng.sample(snippets, min(len(snippets), n(70000)))
+    snippets = rng.sample(snippets, min(len(snippets), n(190000)))
+    glosses = extra_rows(Path(extra_dir, "glosses.jsonl.gz"))
     frames = lexical(teacher_tok.get_vocab(), documents, [r["text"] for r in category + jail], rng, n(70000))
     plain = plain_snippets(documents, rng, 40000)
 
@@ -207,28 +220,36 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
         tok=tok, teacher_tok=teacher_tok, plain=plain, lexicon=lexicon.load(lexicon_path), questions=questions,
         jail_pos=[r["text"] for r in jail if r["label"] == 1], jail_neg=[r["text"] for r in jail if r["label"] == 0],
         benign_pool=[r["text"] for r in rng.sample(everyday, min(len(everyday), 20000))] + [r["text"] for r in category if len(r["text"]) < 1500],
-        passages=[d for d in documents if len(d) > 300])
+        passages=[d for d in documents if len(d) > 300], avoid=list(avoid), interface=[r["text"] for r in extra_rows(Path(extra_dir, "interface.jsonl.gz"))])
 
     scopes = {"ALL": 0}
     for r in pii:
         scopes.setdefault(scope_key(r["scope"]), len(scopes))
+    names = extra_rows(Path(extra_dir, "ner.jsonl.gz"))
+    for r in names[:1]:
+        scopes.setdefault(scope_key(r["scope"]), len(scopes))
     sets.scopes = list(scopes)
     pii_rows = [(r["text"], [(s["start"], s["end"], s["label"]) for s in r["spans"]], scopes[scope_key(r["scope"])], 1 if r["scope"] == "ALL" else 2 if len(r["scope"]) < 5 else 3) for r in pii]
+    pii_rows += [(r["text"], [tuple(x) for x in r["spans"]], scopes[scope_key(r["scope"])], 4) for r in names]
+    rng.shuffle(pii_rows)
 
     jobs = []
-    per = {"train_pos": 850, "train_neg": 950, "attack": 700, "indirect": 350, "hard": 650, "pool": 550, "document": 300, "long": 25}
+    per = {"train_pos": 1300, "train_neg": 1450, "attack": 400, "indirect": 200, "hard": 450, "pool": 550, "document": 250, "world_attack": 300, "world_benign": 620,
+           "attack_more": 360, "hard_more": 520, "carrier_attack": 400, "carrier_benign": 600, "long": 18}
     jobs += [("jailbreak", (seed * 1000 + i, {k: max(1, int(c * min(1, scale * 4))) for k, c in per.items()})) for i in range(40 if scale >= 1 else 2)]
     pii_parts = chunks(pii_rows, 1300) if scale >= 1 else [pii_rows[:400]]
-    jobs += [("pii", (seed * 2000 + i, n(7000) if scale >= 1 else 100, part)) for i, part in enumerate(pii_parts)]
+    jobs += [("pii", (seed * 2000 + i, n(4000) if scale >= 1 else 100, part)) for i, part in enumerate(pii_parts)]
     pair_rows = [{k: r[k] for k in ("text_a", "text_b", "label")} for r in pairs]
-    jobs += [("pairs", (seed * 3000 + i, n(9000), pair_rows[i::8])) for i in range(8 if scale >= 1 else 1)]
+    jobs += [("pairs", (seed * 3000 + i, n(14000), pair_rows[i::8])) for i in range(8 if scale >= 1 else 1)]
     jobs += [("corpus", (part,)) for part in chunks(documents, 60)]
     labelled = [(r["text"], DOMAIN_ID[r["label"]], 1) for r in category] + [(r["text"], DOMAIN_ID[r["label"]], 2) for r in everyday]
+    near = set(avoid)
+    labelled += [(t, DOMAIN_ID[d], 3) for t, d in domain_world.rows() if t not in near] + [(r["text"], DOMAIN_ID[r["label"]], 3) for r in glosses if "label" in r]
     if scale < 1:
         labelled = rng.sample(labelled, 60)
     rng.shuffle(labelled)
     jobs += [("pool", ([x[0] for x in part], [x[1] + 100 * x[2] for x in part], True)) for part in chunks(labelled, 2500)]
-    unlabelled = snippets + frames + [r["text_a"] for r in pairs] + [r["text_b"] for r in pairs] + [r["text"][:600] for r in jail]
+    unlabelled = snippets + frames + [r["text"] for r in glosses if "label" not in r] + [r["text_a"] for r in pairs] + [r["text_b"] for r in pairs] + [r["text"][:600] for r in jail]
     if scale < 1:
         unlabelled = [t[:120] for t in rng.sample(unlabelled, 20)]
     jobs += [("pool", (part, [-1] * len(part), False)) for part in chunks(unlabelled, 4000)]
@@ -249,7 +270,7 @@ def build(data_dir, tokenizer_path, lexicon_path, teacher_tok, seed, scale, proc
     sets.jailbreak = Packed.join([r["short"] for r in got["jailbreak"]])
     sets.long = Packed.join([r["long"] for r in got["jailbreak"]])
     sets.pii = Packed.join(got["pii"])
-    sets.pairs_a, sets.pairs_b = (Packed.join([r[i] for r in got["pairs"]]) for i in (0, 1))
+    sets.pairs_a, sets.pairs_b, sets.teacher_a, sets.teacher_b = (Packed.join([r[i] for r in got["pairs"]]) for i in range(4))
     sets.corpus = Packed.join([r for r in got["corpus"] if r is not None])
     sets.pool = Packed.join([r[0] for r in got["pool"]])
     coded = sets.pool.extra["label"]

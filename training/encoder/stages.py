@@ -129,13 +129,26 @@ def scramble(ids, tags, vocab, rows=0.45, share=0.35):
     return torch.where(hit, other, ids)
 
 
-def pair_loss(a, b, label, scale, shift):
-    """Cosine of a pair against its label, and in-batch contrast for the positives."""
+def pair_loss(a, b, label, teacher):
+    """Cosine of a pair against the teacher's, moved towards 1 for the same answer and down for another, and in-batch contrast for the positives.
+
+    The teacher's cosine is kept as the anchor, because the pairs come from patterns: a plain yes-or-no loss would teach the patterns
+    and lose what the teacher knows of other pairs.
+    """
     cos = (a * b).sum(-1)
-    loss = F.binary_cross_entropy_with_logits(scale.exp() * (cos - shift), label.float())
+    target = torch.where(label == 1, teacher + 0.6 * (1 - teacher), teacher - 0.35 * (teacher - 0.2).clamp(min=0))
+    loss = 25 * (cos - target).square().mean()
     pos = (label == 1).float()
     contrast = F.cross_entropy(a @ b.T / 0.05, torch.arange(len(a), device=a.device), reduction="none")
-    return loss + 0.3 * (contrast * pos).sum() / pos.sum().clamp(min=1)
+    return loss + 0.1 * (contrast * pos).sum() / pos.sum().clamp(min=1)
+
+
+def shares(origin, wanted):
+    """Sampling weights of rows such that each origin gets its wanted share of the draws."""
+    weights = np.zeros(len(origin))
+    for k, share in wanted.items():
+        weights[origin == k] = share / max(1, (origin == k).sum())
+    return weights
 
 
 class Ema:
@@ -167,20 +180,16 @@ def domain_loss(logits, label, soft, has_teacher=True):
 def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
     """All four heads, distillation and a little language modelling; returns the averaged weights."""
     device = sets.pool.device
-    emb_t, dom_t = teacher
+    emb_t, dom_t, pair_t = teacher
     origin = sets.pool.extra["origin"].cpu().numpy()
-    weights = np.where(origin == 1, 2.2, np.where(origin == 2, 0.75, 0.45))
-    pool = Sampler(sets.pool, sizes["pool"], 21, weights=weights)
+    pool = Sampler(sets.pool, sizes["pool"], 21, weights=shares(origin, {0: 0.40, 1: 0.26, 2: 0.29, 3: 0.05}))
     jail, long = Sampler(sets.jailbreak, sizes["jailbreak"], 22), Sampler(sets.long, sizes["long"], 23, pool=4)
     pii_origin = sets.pii.extra["origin"].cpu().numpy()
-    pii_weights = np.where(pii_origin == 2, 2.5, np.where(pii_origin == 0, 1.0, 0.8))
+    pii_weights = np.where(pii_origin == 2, 2.5, np.where(pii_origin == 4, 0.5, np.where(pii_origin == 0, 1.0, 0.8)))
     pii, pairs = Sampler(sets.pii, sizes["pii"], 24, weights=pii_weights), Sampler(sets.pairs_a, sizes["pairs"], 25, pool=8)
     corpus = Sampler(sets.corpus, sizes["corpus"] // 2, 26)
     masks = scope_masks(sets.scopes, device)
-    scale = nn.Parameter(torch.tensor(math.log(12.0), device=device))
-    shift = nn.Parameter(torch.tensor(0.7, device=device))
     opt = optimizer(net, peak, 0.02)
-    opt.add_param_group({"params": [scale, shift], "weight_decay": 0.0})
     schedule = Schedule(opt, peak, time.time(), deadline)
     ema, saved = Ema(net, 0.9985), False
     net.train()
@@ -192,7 +201,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
             ids, cases, mask, _ = sets.pool.batch(rows, width)
             h = net.hidden(blank(ids, mask), cases, mask)
             losses["domain"] = domain_loss(net.heads.domain(h, mask), sets.pool.extra["label"][rows], dom_t[rows])
-            losses["distill"] = 0.5 * distill(net.embed(h, mask), emb_t[rows].float())
+            losses["distill"] = 0.8 * distill(net.embed(h, mask), emb_t[rows].float())
         (losses["domain"] + losses["distill"]).backward()
         with autocast(device):
             rows, width = jail.next()
@@ -201,7 +210,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
             y = sets.jailbreak.extra["label"][rows].float()
             losses["jailbreak"] = F.binary_cross_entropy_with_logits(logit, 0.02 + 0.96 * y)
         losses["jailbreak"].backward()
-        if schedule.step % 4 == 0:
+        if schedule.step % 2 == 0:
             with autocast(device):
                 rows, width = long.next()
                 ids, cases, mask, _ = sets.long.batch(rows, width)
@@ -218,7 +227,7 @@ def finetune(net, sets, teacher, deadline, log, sizes, checkpoint, peak=1.1e-3):
             rows, _ = pairs.next()
             width = sizes["pair_width"]
             a, b = (net.embed(net.hidden(*x[:3]), x[2]) for x in (s.batch(rows, width) for s in (sets.pairs_a, sets.pairs_b)))
-            losses["pairs"] = pair_loss(a, b, sets.pairs_a.extra["label"][rows], scale, shift)
+            losses["pairs"] = pair_loss(a, b, sets.pairs_a.extra["label"][rows], pair_t[rows])
         losses["pairs"].backward()
         if schedule.step % 3 == 0:
             with autocast(device):

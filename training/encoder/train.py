@@ -17,19 +17,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import dev_eval
 import evaluate
 import fusion
 import metrics
 import ngram
 import prepare
 import stages
+from data import read_rows
 from export import read_tensors, write_config, write_tensors
 from infer import TRIM
 from labels import DOMAIN_ID, DOMAINS, PII_LABELS, PII_TYPES
 from model import Encoder, base_config
 from teacher import MiniLM, finetune as finetune_teacher, load_tokenizer as load_teacher_tokenizer
 
-SIZES = {"corpus": 256, "pool": 512, "jailbreak": 256, "long": 16, "pii": 512, "pairs": 512, "pair_width": 40}
+SIZES = {"corpus": 256, "pool": 640, "jailbreak": 320, "long": 20, "pii": 512, "pairs": 512, "pair_width": 40}
 SMOKE = {"corpus": 8, "pool": 16, "jailbreak": 8, "long": 2, "pii": 16, "pairs": 16, "pair_width": 40}
 
 
@@ -72,7 +74,7 @@ def calibrate(predictor, sets, seed):
     r = predictor.run(texts, ("jailbreak", "table"))
     jail = fusion.stack_jailbreak(r["jailbreak"], r["table"][:, len(DOMAINS)], labels)
     _, score = evaluate.fused(r, (domain, jail))
-    threshold = metrics.threshold_at_fpr(score[plain], labels[plain], 0.02)
+    threshold = metrics.threshold_at_fpr(score[plain], labels[plain], 0.015)
     threshold = float(np.clip(1 / (1 + np.exp(-threshold)), 0.05, 0.95))
     return (domain, jail), threshold, calibrate_pii(predictor, sets)
 
@@ -97,7 +99,9 @@ def calibrate_pii(predictor, sets):
     flat = lambda x: {t: x for t in PII_TYPES}
     bias = max((0.7, 1.0, 1.5, 2.2), key=lambda b: total(count(b, flat(0.5))))
     levels = {x: count(bias, flat(x)) for x in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97)}
-    best = {t: max(levels, key=lambda x: (metrics.f1(*levels[x][t]), -abs(x - 0.5))) for t in PII_TYPES}
+    # Names have no form of their own: a high level fitted to a few templates would lose them elsewhere.
+    highest = lambda t: 0.8 if t in ("PERSON", "ORGANIZATION", "GPE", "NRP", "STREET_ADDRESS") else 1.0
+    best = {t: max((x for x in levels if x <= highest(t)), key=lambda x: (metrics.f1(*levels[x][t]), -abs(x - 0.5))) for t in PII_TYPES}
     return bias, best
 
 
@@ -119,7 +123,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--teacher", required=True, help="directory of all-MiniLM-L6-v2 (model.safetensors, config.json, tokenizer.json)")
     parser.add_argument("--tokenizer", help="tokenizer.json; trained from the data when absent")
-    parser.add_argument("--lexicon", help="name lists (lexicon.py); made when absent")
+    parser.add_argument("--extra", help="directory with lexicon.json.gz (lexicon.py; made when absent), ner.jsonl.gz (ner_corpus.py), glosses.jsonl.gz (glosses.py), interface.jsonl.gz (interface_texts.py); by default OUT")
     parser.add_argument("--init", help="model.safetensors of an earlier run to start from; pretraining then is short")
     parser.add_argument("--budget-seconds", type=float, default=900)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -140,11 +144,12 @@ def main():
     if Path(tokenizer).resolve() != (out / "tokenizer.json").resolve():
         shutil.copy(tokenizer, out / "tokenizer.json")
     valid = prepare.valid_sets(args.data, Path(__file__).with_name("everyday.jsonl"))
+    avoid = [x["text"] for x in valid["everyday"] + read_rows(Path(__file__).with_name("everyday_fresh.jsonl")) + dev_eval.domain_rows() + dev_eval.jailbreak_rows()]
     if args.smoke:
         valid = {k: v[::60] for k, v in valid.items()}
-    sets = prepare.build(args.data, tokenizer, args.lexicon or str(out / "lexicon.json.gz"),
+    sets = prepare.build(args.data, tokenizer, args.extra or str(out),
                          load_teacher_tokenizer(args.teacher), args.seed, 0.01 if args.smoke else 1, args.processes,
-                         [x["text"] for x in valid["everyday"]])
+                         avoid)
     if args.smoke:
         sets.category_cal, sets.everyday_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal = (
             x[::40] for x in (sets.category_cal, sets.everyday_cal, sets.jail_cal, sets.pii_cal, sets.pairs_cal))
@@ -154,7 +159,7 @@ def main():
     torch.manual_seed(args.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = True
-    for s in (sets.corpus, sets.pool, sets.jailbreak, sets.long, sets.pii, sets.pairs_a, sets.pairs_b):
+    for s in (sets.corpus, sets.pool, sets.jailbreak, sets.long, sets.pii, sets.pairs_a, sets.pairs_b, sets.teacher_a, sets.teacher_b):
         s.to(device)
     everyday = {x["text"].lower().strip(" ?.!") for x in valid["everyday"]}
     log(f"everyday questions also in the training pool: {sum(t.lower().strip(' ?.!') in everyday for t in sets.pool_texts)}")
@@ -163,18 +168,19 @@ def main():
     teacher = MiniLM(args.teacher).to(device)
     t_pool, t_tok = sets.teacher_pool.to(device), load_teacher_tokenizer(args.teacher)
     emb_t = teacher.infer(t_pool)[0]
+    pair_t = (teacher.infer(sets.teacher_a)[0].float() * teacher.infer(sets.teacher_b)[0].float()).sum(1)
     baseline = minilm_pairs(teacher, t_tok, valid["cache_pairs"], device)
     log(f"teacher embeddings ready; MiniLM cache best F1 {baseline[0]:.4f}")
     left = final - time.time()
-    finetune_teacher(teacher, t_pool, time.time() + 0.12 * left, log, size=384 if not args.smoke else 8)
+    finetune_teacher(teacher, t_pool, time.time() + 0.09 * left, log, size=384 if not args.smoke else 8)
     dom_t = teacher.infer(t_pool)[1]
     log(f"fine-tuned teacher: domain accuracy on valid {teacher_valid(teacher, t_tok, valid, device):.4f}")
     del teacher, t_pool
 
     pool_bags, jail_bags = fusion.Bags(sets.pool_hash, device), fusion.Bags(sets.jailbreak_hash, device)
     origin = sets.pool.extra["origin"][:len(pool_bags)].cpu().numpy()
-    table = fusion.train_table(pool_bags, sets.pool.extra["label"][:len(pool_bags)], np.where(origin == 1, 4.0, 0.6), jail_bags,
-                               sets.jailbreak.extra["label"], time.time() + 0.07 * (final - time.time()), log, 20 if args.smoke else 2500)
+    table = fusion.train_table(pool_bags, sets.pool.extra["label"][:len(pool_bags)], np.where(origin == 1, 4.0, np.where(origin == 2, 0.6, 0.8)), jail_bags,
+                               sets.jailbreak.extra["label"], time.time() + 0.05 * (final - time.time()), log, 20 if args.smoke else 2500)
     del pool_bags, jail_bags
     log("n-gram table ready")
 
@@ -186,7 +192,7 @@ def main():
         state = {k: x for k, x in read_tensors(args.init).items() if not k.startswith("ngram.")}
         net.load_state_dict(state)
         log("weights of the earlier run loaded")
-    stages.pretrain(net, sets, emb_t, time.time() + (0.08 if args.init else 0.33) * left, log, sizes, peak=1.2e-3 if args.init else 2.5e-3)
+    stages.pretrain(net, sets, emb_t, time.time() + (0.10 if args.init else 0.33) * left, log, sizes, peak=1.2e-3 if args.init else 2.5e-3)
 
     def finish(state, quick):
         plain = Encoder(net.config).to(device)
@@ -201,11 +207,12 @@ def main():
         if not quick:
             m = evaluate.evaluate(predictor, valid, scalars, config["tandem"], baseline, 20 if not args.smoke else 2)
             m["stacking"] = scalars
+            m["dev"] = dev_eval.measure(*evaluate.load_predictor(out, device))
             m["seconds"] = round(time.time() - begin, 1)
             (out / "metrics.json").write_text(json.dumps(m, indent=1))
             log(json.dumps(m))
 
-    state = stages.finetune(net, sets, (emb_t, dom_t), final, log, sizes, lambda s: finish(s, True))
+    state = stages.finetune(net, sets, (emb_t, dom_t, pair_t), final, log, sizes, lambda s: finish(s, True))
     finish(state, False)
     log("done")
 
