@@ -109,7 +109,7 @@ def config_for(vocab, threshold, pii, cache_threshold):
     """config.json."""
     c = base_config(vocab)
     c["tandem"].update(
-        name="tandem-nano-encoder", window={"size": 2048, "stride": 1536},
+        name="tandem-nano-encoder", window={"size": 256, "stride": 192},
         embedding={"dim": 384, "cache_threshold": round(cache_threshold, 4)}, domain={"labels": DOMAINS},
         jailbreak={"labels": ["benign", "jailbreak"], "threshold": round(threshold, 4)},
         pii={"labels": PII_LABELS, "bias": pii[0], "thresholds": pii[1], "trim": TRIM},
