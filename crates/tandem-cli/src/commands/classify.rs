@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tandem_classifier::{Analysis, Classifier, EncoderClassifier, Heads, Settings};
 
+use super::load_encoder;
 use crate::args::CacheArgs;
-use crate::shipped::NANO_ENCODER;
 
 /// Longest wait for one text.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<()> {
         Some(text) => text.clone(),
         None => read_stdin()?,
     };
-    let classifier = load_encoder(args.encoder.as_deref(), &args.cache)?;
+    let classifier = load_patient_encoder(args.encoder.as_deref(), &args.cache)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
@@ -60,22 +60,17 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// The encoder that was named, or else the shipped one.
-pub(crate) fn load_encoder(
+/// The encoder that was named, or else the shipped one, which may take its time.
+pub(crate) fn load_patient_encoder(
     directory: Option<&std::path::Path>,
     cache: &CacheArgs,
 ) -> Result<EncoderClassifier> {
-    let directory = match directory {
-        Some(directory) => directory.to_owned(),
-        None => NANO_ENCODER.unpack(&cache.directory())?,
-    };
     // Nobody waits for an answer here, so a slow machine should not make it fail.
     let settings = Settings {
         timeout: PATIENCE,
         ..Settings::default()
     };
-    EncoderClassifier::load(&directory, settings)
-        .with_context(|| format!("failed to load the encoder in {}", directory.display()))
+    load_encoder(directory, &cache.directory(), settings)
 }
 
 fn read_stdin() -> Result<String> {

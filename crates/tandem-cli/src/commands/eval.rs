@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use tandem_classifier::eval::{Evaluation, evaluate};
 
-use super::classify::load_encoder;
+use super::classify::load_patient_encoder;
 use crate::args::CacheArgs;
 
 /// Arguments of `tandem eval`.
@@ -38,7 +38,7 @@ pub(crate) struct EvalArgs {
     reason = "this is what the command tells the person who ran it"
 )]
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let classifier = load_encoder(args.encoder.as_deref(), &args.cache)?;
+    let classifier = load_patient_encoder(args.encoder.as_deref(), &args.cache)?;
     let evaluation = Evaluation {
         dir: &args.data,
         split: &args.split,

@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
-use tandem_classifier::Classifier;
+use tandem_classifier::{Classifier, EncoderClassifier, Settings};
 use tandem_gateway::HttpLanguageModels;
 use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
 use tokio::net::TcpListener;
+
+use crate::shipped::NANO_ENCODER;
 
 /// Runs a role of the binary on a runtime of its own.
 fn block_on(role: impl Future<Output = Result<()>>) -> Result<()> {
@@ -46,6 +48,20 @@ fn openmetrics(registry: &Registry) -> String {
     prometheus_client::encoding::text::encode(&mut text, registry)
         .expect("writing to a string does not fail");
     text
+}
+
+/// The encoder in `directory`, or else the shipped one, unpacked into `cache`.
+fn load_encoder(
+    directory: Option<&Path>,
+    cache: &Path,
+    settings: Settings,
+) -> Result<EncoderClassifier> {
+    let directory = match directory {
+        Some(directory) => directory.to_owned(),
+        None => NANO_ENCODER.unpack(cache)?,
+    };
+    EncoderClassifier::load(&directory, settings)
+        .with_context(|| format!("failed to load the encoder in {}", directory.display()))
 }
 
 /// Reads a router configuration file; `${NAME}` in it is an environment variable. Paths in it are

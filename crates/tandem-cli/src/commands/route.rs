@@ -11,7 +11,7 @@ use tandem_semantic_router::{
     Block, Client, Endpoint, Explanation, RouteRequest, Routed, Router, RouterConfig, Routing,
 };
 
-use super::classify::load_encoder;
+use super::classify::load_patient_encoder;
 use super::{load_config, router};
 use crate::args::CacheArgs;
 use crate::shipped::NANO_CHAT;
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &RouteArgs) -> Result<()> {
     // Nobody waits for an answer here, so a slow machine should not make a signal fail.
     config.deadline = config.deadline.max(Duration::from_secs(60));
     let body = body(args, &config)?.into();
-    let classifier = Arc::new(load_encoder(args.encoder.as_deref(), &args.cache)?);
+    let classifier = Arc::new(load_patient_encoder(args.encoder.as_deref(), &args.cache)?);
     let router = router(config, classifier, Arc::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
-use tandem_classifier::{Classifier, EncoderClassifier, Settings};
+use tandem_classifier::{Classifier, Settings};
 use tandem_gateway::{
     Api, ApiOptions, ExtProc, ExtProcError, ExtProcOptions, GatewayMetrics, metrics_routes,
 };
@@ -22,9 +22,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::bind;
+use super::{bind, block_on, load_encoder};
 use crate::args::CacheArgs;
-use crate::shipped::NANO_ENCODER;
 use crate::signals::Signals;
 pub(crate) use flags::with_long_flags;
 use reload::Reloader;
@@ -93,14 +92,7 @@ pub(crate) struct RouterArgs {
 
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &RouterArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the async runtime")?;
-    let result = runtime.block_on(serve(args));
-    // Whatever hangs in a blocking call must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result
+    block_on(serve(args))
 }
 
 /// The bound ports.
@@ -215,14 +207,7 @@ async fn load_classifier(args: &RouterArgs) -> Result<Arc<dyn Classifier>> {
         threads: args.classifier_threads,
         ..Settings::default()
     };
-    let load = move || -> Result<EncoderClassifier> {
-        let directory = match encoder {
-            Some(directory) => directory,
-            None => NANO_ENCODER.unpack(&cache)?,
-        };
-        EncoderClassifier::load(&directory, settings)
-            .with_context(|| format!("failed to load the encoder in {}", directory.display()))
-    };
+    let load = move || load_encoder(encoder.as_deref(), &cache, settings);
     Ok(Arc::new(tokio::task::spawn_blocking(load).await??))
 }
 

@@ -26,7 +26,7 @@ use tracing::warn;
 
 use super::banner::{Part, Summary};
 use super::{Listeners, UpArgs};
-use crate::commands::{load_config, router};
+use crate::commands::{load_config, load_encoder, router};
 use crate::model::card_settings;
 use crate::shipped::NANO_ENCODER;
 
@@ -265,11 +265,7 @@ async fn launch(name: String, options: WorkerOptions, planes: Planes) -> Result<
 async fn load_classifier(cache: &Path) -> Result<LoadedClassifier> {
     let started = Instant::now();
     let cache = cache.to_owned();
-    let load = move || -> Result<EncoderClassifier> {
-        let directory = NANO_ENCODER.unpack(&cache)?;
-        EncoderClassifier::nano(&directory, Settings::default())
-            .with_context(|| format!("failed to load the encoder in {}", directory.display()))
-    };
+    let load = move || load_encoder(None, &cache, Settings::default());
     let classifier = Arc::new(tokio::task::spawn_blocking(load).await??);
     let part = Part {
         name: "semantic router".to_owned(),
