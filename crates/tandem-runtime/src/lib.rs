@@ -12,6 +12,7 @@ pub mod instances;
 pub mod lifecycle;
 pub mod messaging;
 pub mod nats;
+pub mod openmetrics;
 pub mod request_plane;
 pub mod system;
 pub mod telemetry;

@@ -10,17 +10,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use hyper::{StatusCode, header};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::http::{HttpOptions, serve};
 use crate::lifecycle::Lifecycle;
-
-/// Content type of the text that Prometheus scrapes.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Writes all metrics of the process.
-pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+use crate::openmetrics;
 
 /// Which endpoints of the process can serve now.
 #[derive(Debug, Clone)]
@@ -74,7 +70,7 @@ impl Health {
 pub async fn run(
     listener: TcpListener,
     health: Health,
-    metrics: MetricsText,
+    metrics: Arc<Registry>,
     lifecycle: Lifecycle,
 ) {
     let router = Router::new()
@@ -85,7 +81,10 @@ pub async fn run(
         .route("/live", get(async || Json(json!({"status": "live"}))))
         .route(
             "/metrics",
-            get(async move || ([(header::CONTENT_TYPE, OPENMETRICS)], metrics())),
+            get(async move || {
+                let kind = [(header::CONTENT_TYPE, openmetrics::CONTENT_TYPE)];
+                (kind, openmetrics::text(&metrics))
+            }),
         )
         .with_state(health);
     serve(listener, router, HttpOptions::default(), lifecycle).await;

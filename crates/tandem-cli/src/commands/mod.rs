@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use prometheus_client::registry::Registry;
 use tandem_classifier::{Classifier, EncoderClassifier, Settings};
 use tandem_gateway::HttpLanguageModels;
 use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
@@ -40,14 +39,6 @@ async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
-}
-
-/// What `/metrics` of a process without a frontend shows.
-fn openmetrics(registry: &Registry) -> String {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry)
-        .expect("writing to a string does not fail");
-    text
 }
 
 /// The encoder in `directory`, or else the shipped one, unpacked into `cache`.

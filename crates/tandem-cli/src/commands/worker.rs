@@ -16,7 +16,7 @@ use tandem_worker::engine::mock::{MockConfig, StepTime};
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::{info, warn};
 
-use super::{bind, block_on, openmetrics};
+use super::{bind, block_on};
 use crate::args::CacheArgs;
 use crate::model::ModelArgs;
 use crate::planes::PlaneArgs;
@@ -201,11 +201,10 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     let health = Health::new(&["generate"]);
     let engine = (role.component().to_owned(), Arc::clone(worker.engine()));
     tandem_worker::metrics::register(vec![engine], &mut registry);
-    let metrics = Arc::new(move || openmetrics(&registry));
     system.spawn_to_end(run_system_server(
         listener,
         health.clone(),
-        metrics,
+        Arc::new(registry),
         system.clone(),
     ));
     health.set(true);

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tandem_protocol::openai::model::{Model, ModelList};
+use tandem_runtime::openmetrics;
 
 use crate::error::FrontendError;
 use crate::server::Frontend;
-
-/// Content type of the text that Prometheus scrapes.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /v1/models`.
 pub(crate) async fn models(State(frontend): State<Arc<Frontend>>) -> Json<ModelList> {
@@ -68,13 +66,7 @@ pub(crate) async fn live() -> Json<Value> {
 }
 
 /// `GET /metrics`.
-pub(crate) fn metrics(registry: &Registry) -> Result<Response, FrontendError> {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry)
-        .map_err(|error| FrontendError::Internal(format!("metrics do not encode: {error}")))?;
-    Ok((
-        [(header::CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS))],
-        text,
-    )
-        .into_response())
+pub(crate) fn metrics(registry: &Registry) -> Response {
+    let kind = [(header::CONTENT_TYPE, openmetrics::CONTENT_TYPE)];
+    (kind, openmetrics::text(registry)).into_response()
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tandem_protocol::header::REQUEST_ID;
 use tandem_protocol::openai::ErrorBody;
 use tandem_protocol::{ErrorKind, Fault};
+use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
     Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
 };
@@ -22,7 +23,6 @@ use tracing::{Instrument, debug, error, warn};
 
 use super::Gateway;
 use super::error::{ProxyError, full, json as json_response};
-use crate::admin::{OPENMETRICS, metrics_text};
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
 use crate::trace::{self, TRACEPARENT, TraceContext};
@@ -136,8 +136,9 @@ impl Gateway {
     }
 
     fn metrics_page(&self) -> Response<ResponseBody> {
-        let mut response = Response::new(full(metrics_text(&self.registry)));
-        response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
+        let mut response = Response::new(full(openmetrics::text(&self.registry)));
+        let kind = HeaderValue::from_static(openmetrics::CONTENT_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, kind);
         response
     }
 
