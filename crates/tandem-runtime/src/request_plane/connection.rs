@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
 
 use super::two_part::{Frame, FrameReader};
+use crate::lifecycle::Lifecycle;
 
 /// Silence after which the other host is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
@@ -16,6 +18,32 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Probes without an answer after which the other host is given up.
 const PROBES: u32 = 3;
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves each connection to `listener` in a task of `lifecycle`.
+pub(super) async fn accept<F>(
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+    serve: impl Fn(Connection) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Ok(connection) = Connection::new(stream) {
+                    lifecycle.spawn(serve(connection));
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: connections that end give some back.
+                warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
 
 /// A connection with what was read from it but not yet used.
 #[derive(Debug)]

@@ -12,13 +12,13 @@ use async_nats::service::endpoint::Endpoint;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::answers::{Answers, OpenError};
-use super::connection::Connection;
+use super::connection::{Connection, accept};
 use super::pool::connect;
 use super::serving::Served;
 use super::two_part::Frame;
@@ -59,7 +59,9 @@ impl AnswerServer {
         let listener = TcpListener::bind(SocketAddr::new(host, 0)).await?;
         let address = listener.local_addr()?;
         let expected = Arc::new(Expected::default());
-        lifecycle.spawn(accept(listener, Arc::clone(&expected), lifecycle.clone()));
+        let known = Arc::clone(&expected);
+        let serve = move |connection| receive(connection, Arc::clone(&known));
+        lifecycle.spawn(accept(listener, lifecycle.clone(), serve));
         Ok(Self { address, expected })
     }
 
@@ -103,25 +105,8 @@ impl AnswerServer {
     }
 }
 
-async fn accept(listener: TcpListener, expected: Arc<Expected>, lifecycle: Lifecycle) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                lifecycle.spawn(receive(stream, Arc::clone(&expected)));
-            }
-            Err(error) => {
-                warn!(%error, "failed to accept a worker's connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
 /// Hands a worker's connection to the call that waits for it.
-async fn receive(stream: TcpStream, expected: Arc<Expected>) {
-    let Ok(mut connection) = Connection::new(stream) else {
-        return;
-    };
+async fn receive(mut connection: Connection, expected: Arc<Expected>) {
     let first = tokio::time::timeout(CONNECT_TIMEOUT, connection.reader.next()).await;
     let Ok(Ok(Some(frame))) = first else { return };
     let Ok(handshake) = serde_json::from_slice::<Handshake>(&frame.header) else {

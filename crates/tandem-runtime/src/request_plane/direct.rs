@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, warn};
+use tokio::net::TcpListener;
+use tracing::debug;
 
 use super::answers::{Answers, OpenError};
-use super::connection::Connection;
+use super::connection::{Connection, accept};
 use super::pool::{Pool, connect};
 use super::serving::{Served, refuse};
 use super::two_part::Frame;
@@ -41,7 +41,9 @@ impl DirectServer {
         let listener = TcpListener::bind(SocketAddr::new(host, 0)).await?;
         let address = listener.local_addr()?;
         let endpoints = Arc::new(Endpoints::default());
-        lifecycle.spawn(accept(listener, Arc::clone(&endpoints), lifecycle.clone()));
+        let known = Arc::clone(&endpoints);
+        let serve = move |connection| converse(connection, Arc::clone(&known));
+        lifecycle.spawn(accept(listener, lifecycle.clone(), serve));
         Ok(Self { address, endpoints })
     }
 
@@ -56,26 +58,8 @@ impl DirectServer {
     }
 }
 
-async fn accept(listener: TcpListener, endpoints: Arc<Endpoints>, lifecycle: Lifecycle) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                lifecycle.spawn(converse(stream, Arc::clone(&endpoints)));
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: connections that end give some back.
-                warn!(%error, "failed to accept a request connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-}
-
 /// Answers one request after the other.
-async fn converse(stream: TcpStream, endpoints: Arc<Endpoints>) {
-    let Ok(mut connection) = Connection::new(stream) else {
-        return;
-    };
+async fn converse(mut connection: Connection, endpoints: Arc<Endpoints>) {
     loop {
         let next = tokio::time::timeout(IDLE_TIMEOUT, connection.reader.next()).await;
         let Ok(Ok(Some(Frame { header, body }))) = next else {
