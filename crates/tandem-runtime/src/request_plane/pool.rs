@@ -13,13 +13,21 @@ use super::connection::Connection;
 const MAX_IDLE: usize = 256;
 /// How long a connection waits; less than the worker's own patience.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time between two searches for connections that have waited too long.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Most time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle connections by address.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    homes: Mutex<HashMap<String, Arc<Home>>>,
+    homes: Mutex<Homes>,
+}
+
+#[derive(Debug, Default)]
+struct Homes {
+    by_address: HashMap<String, Arc<Home>>,
+    swept: Option<Instant>,
 }
 
 /// Idle connections to one address.
@@ -32,12 +40,24 @@ impl Pool {
     /// Where connections to `address` wait.
     pub(super) fn home(&self, address: &str) -> Arc<Home> {
         let mut homes = self.homes.lock();
-        // Workers come and go: what nobody uses is forgotten.
-        homes.retain(|known, home| {
+        homes.sweep(Instant::now());
+        let home = homes.by_address.entry(address.to_owned()).or_default();
+        Arc::clone(home)
+    }
+}
+
+impl Homes {
+    /// Workers come and go: what nobody uses is forgotten. Not at every call, since there may be
+    /// many workers.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|last| now - last < SWEEP_EVERY) {
+            return;
+        }
+        self.swept = Some(now);
+        self.by_address.retain(|_, home| {
             home.discard_stale();
-            known == address || Arc::strong_count(home) > 1 || !home.idle.lock().is_empty()
+            Arc::strong_count(home) > 1 || !home.idle.lock().is_empty()
         });
-        Arc::clone(homes.entry(address.to_owned()).or_default())
     }
 }
 
