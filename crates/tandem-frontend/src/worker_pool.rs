@@ -62,12 +62,12 @@ struct RouterRecord {
 }
 
 impl RouterRecord {
-    const fn new(config: &RouterConfig, use_kv_events: bool) -> Self {
+    const fn new(config: &RouterConfig, use_kv_events: bool, replica_sync: bool) -> Self {
         Self {
             overlap_score_weight: config.overlap_score_weight,
             router_temperature: config.temperature,
             use_kv_events,
-            router_replica_sync: false,
+            router_replica_sync: replica_sync,
             router_track_active_blocks: config.track_active_blocks,
             router_snapshot_threshold: 1_000_000,
             router_reset_states: false,
@@ -184,10 +184,7 @@ impl PoolFactory {
     /// Tells other routers of this one, and of its reader of the workers' events.
     fn register(&self, pool: &WorkerPool, router_id: &str, lifecycle: &Lifecycle) {
         let key = pool.endpoint.kv_router_key(router_id);
-        let record = RouterRecord {
-            router_replica_sync: self.replica_sync,
-            ..RouterRecord::new(pool.router.config(), self.kv_events)
-        };
+        let record = RouterRecord::new(pool.router.config(), self.kv_events, self.replica_sync);
         let discovery = Arc::clone(&self.discovery);
         let stopping = lifecycle.stopping().clone();
         lifecycle.spawn_to_end(async move {
@@ -406,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_router_record_has_the_captured_form() {
-        let record = RouterRecord::new(&RouterConfig::new(16), true).to_json();
+        let record = RouterRecord::new(&RouterConfig::new(16), true, false).to_json();
         let captured = r#"{
   "overlap_score_weight": 1.0,
   "router_temperature": 0.0,

@@ -1,6 +1,5 @@
 //! Examples of questions and feedback that come with the router, for signals that have no model
-//! of their own. They are compared by embedding, which is a rough guess: see
-//! `docs/configuration.md`.
+//! of their own. They are compared by embedding, which is a rough guess.
 
 /// Questions whose answers state facts that can be looked up.
 pub(super) const FACTS: [&str; 12] = [
