@@ -6,6 +6,7 @@
 //! character that occurs nowhere else, goes into each control token that is spelled out. When the
 //! rendered prompt is tokenized the mark comes out again, and what it was in is plain text.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
@@ -52,8 +53,10 @@ impl ControlTokens {
         let mut starts: Vec<usize> = found.map(|token| token.start()).collect();
         starts.sort_unstable();
         starts.dedup();
-        let unused = ('\u{e000}'..='\u{f8ff}').find(|mark| !text.contains(*mark));
-        let (false, Some(mark)) = (starts.is_empty(), unused) else {
+        if starts.is_empty() {
+            return Marks(None);
+        }
+        let Some(mark) = unused_character(&text) else {
             return Marks(None);
         };
         let mut end = 0;
@@ -99,6 +102,14 @@ impl ControlTokens {
         });
         Some(Unmarked { text, literal })
     }
+}
+
+/// A character that `text` does not hold, of private use if there is one. To have none left, a
+/// client would have to send all million of them, which is more than any model's context.
+fn unused_character(text: &str) -> Option<char> {
+    let range = '\u{e000}'..=char::MAX;
+    let used: HashSet<char> = text.chars().filter(|one| range.contains(one)).collect();
+    range.into_iter().find(|one| !used.contains(one))
 }
 
 /// Visits every string of `value` that a client may choose, in the order in which a template
