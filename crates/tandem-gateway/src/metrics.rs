@@ -15,7 +15,7 @@ use tandem_semantic_router::config::{ModelConfig, ReasoningSwitch};
 use tandem_semantic_router::{Block, Explanation, Reasoning, Routed, Router, Routing};
 
 /// Label of a model name that is not configured: clients must not be able to create series.
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 type ByModel<M> = Family<ModelLabel, M>;
 

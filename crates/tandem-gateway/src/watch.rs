@@ -15,8 +15,8 @@ use crate::usage::UsageReader;
 #[derive(Debug)]
 pub(crate) struct Watch {
     in_flight: InFlight,
-    /// A metric label.
-    label: String,
+    /// Name of the model, for log lines.
+    model: String,
     /// What selection learns from.
     observed: Observed,
     pricing: Option<Pricing>,
@@ -33,22 +33,21 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct Observed {
     statistics: Arc<ModelStatistics>,
-    model: String,
+    /// A metric label: models that are not configured share one, so that clients cannot make the
+    /// statistics grow.
+    label: String,
 }
 
 impl Observed {
-    fn start(statistics: Arc<ModelStatistics>, model: &str) -> Self {
-        statistics.started(model);
-        Self {
-            statistics,
-            model: model.to_owned(),
-        }
+    fn start(statistics: Arc<ModelStatistics>, label: String) -> Self {
+        statistics.started(&label);
+        Self { statistics, label }
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        self.statistics.finished(&self.model);
+        self.statistics.finished(&self.label);
     }
 }
 
@@ -74,8 +73,8 @@ impl Watch {
     ) -> Self {
         Self {
             in_flight,
-            label: model_label(router, model),
-            observed: Observed::start(Arc::clone(router.statistics()), model),
+            model: model.to_owned(),
+            observed: Observed::start(Arc::clone(router.statistics()), model_label(router, model)),
             pricing: serving(router, model).and_then(|model| model.pricing.clone()),
             request_id: request_id.to_owned(),
             started: Instant::now(),
@@ -88,7 +87,7 @@ impl Watch {
 
     /// The model's metric label.
     pub(crate) fn label(&self) -> &str {
-        &self.label
+        &self.observed.label
     }
 
     pub(crate) fn request_id(&self) -> &str {
@@ -111,7 +110,7 @@ impl Watch {
         };
         self.state = State::Done;
         let metrics = self.in_flight.metrics();
-        metrics.failed(self.label.clone(), reason);
+        metrics.failed(self.label().to_owned(), reason);
     }
 
     /// A piece of the answer passes.
@@ -120,10 +119,10 @@ impl Watch {
             let after = self.started.elapsed();
             self.first = Some(Instant::now());
             let metrics = self.in_flight.metrics();
-            metrics.first_byte(&self.label, after);
+            metrics.first_byte(self.label(), after);
             if matches!(self.state, State::Passing(_)) {
                 let statistics = &self.observed.statistics;
-                statistics.observe_ttft(&self.observed.model, after);
+                statistics.observe_ttft(self.label(), after);
             }
         }
         if let State::Passing(usage) = &mut self.state {
@@ -144,20 +143,20 @@ impl Watch {
         let usage = usage.finish();
         let after = self.started.elapsed();
         let metrics = self.in_flight.metrics();
-        metrics.completed(&self.label, after, usage);
+        metrics.completed(self.label(), after, usage);
         let Some(usage) = usage else {
             return;
         };
         if let Some(time) = self.per_token(after, usage.completion_tokens) {
-            metrics.token_time(&self.label, time);
+            metrics.token_time(self.label(), time);
             let statistics = &self.observed.statistics;
-            statistics.observe_tpot(&self.observed.model, time);
+            statistics.observe_tpot(self.label(), time);
         }
         let (cost, currency) = match &self.pricing {
             Some(pricing) => {
                 let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
                 let cost = pricing.cost(prompt.into(), completion.into());
-                metrics.cost(&self.label, &pricing.currency, cost);
+                metrics.cost(self.label(), &pricing.currency, cost);
                 (cost, pricing.currency.as_str())
             }
             None => (0.0, "unknown"),
@@ -167,7 +166,7 @@ impl Watch {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
-                model = self.observed.model,
+                model = self.model,
                 prompt_tokens = usage.prompt_tokens,
                 completion_tokens = usage.completion_tokens,
                 total_tokens = usage.total_tokens,
@@ -197,7 +196,30 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !matches!(self.state, State::Done) {
             let metrics = self.in_flight.metrics();
-            metrics.failed(self.label.clone(), "cancellation");
+            metrics.failed(self.label().to_owned(), "cancellation");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+    use tandem_semantic_router::RouterConfig;
+    use tandem_semantic_router::testing::FixedClassifier;
+
+    use super::*;
+    use crate::metrics::{GatewayMetrics, OTHER};
+
+    #[test]
+    fn clients_cannot_make_the_statistics_grow() {
+        let config = RouterConfig::parse("default_model: m\nmodel_config: {m: {}}", &|_| None);
+        let config = config.unwrap().config;
+        let router = Router::new(config, Arc::new(FixedClassifier::default()));
+        let metrics = Arc::new(GatewayMetrics::register(&mut Registry::default()));
+        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", Span::none());
+        let _running = ["m", "made up", "made up as well"].map(watch);
+        let inflight = |model| router.statistics().inflight(model);
+        let counted = ["m", "made up", "made up as well", OTHER].map(inflight);
+        assert_eq!(counted, [1, 0, 0, 2]);
     }
 }
