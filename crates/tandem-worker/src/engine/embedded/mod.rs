@@ -207,6 +207,7 @@ impl EmbeddedEngine {
                 running: Vec::new(),
                 fetching: Vec::new(),
             },
+            received: 0,
             model,
             leases: leases.clone(),
         };
@@ -244,8 +245,7 @@ impl EmbeddedEngine {
     }
 
     fn check_queue(&self) -> Result<(), EngineError> {
-        let status = &self.status;
-        let waiting = status.sent.load(Ordering::Relaxed) + status.waiting.load(Ordering::Relaxed);
+        let waiting = self.status.queued.load(Ordering::Relaxed);
         if waiting >= self.limits.queue {
             return Err(EngineError::QueueFull { waiting });
         }
@@ -254,7 +254,7 @@ impl EmbeddedEngine {
 
     fn enqueue(&self, sequence: Sequence) -> Result<(), EngineError> {
         self.check_queue()?;
-        self.status.sent.fetch_add(1, Ordering::Relaxed);
+        self.status.queued.fetch_add(1, Ordering::Relaxed);
         self.commands
             .send(Command::Submit(Box::new(sequence)))
             .map_err(|_| EngineError::Stopped)
@@ -337,8 +337,8 @@ impl Engine for EmbeddedEngine {
         let usage = self.cache.usage();
         let status = &self.status;
         EngineLoad {
-            running: status.running.load(Ordering::Relaxed),
-            waiting: status.waiting.load(Ordering::Relaxed) + status.sent.load(Ordering::Relaxed),
+            running: status.running.load(Ordering::Acquire),
+            waiting: status.queued.load(Ordering::Relaxed),
             active_blocks: usage.referenced,
             cached_blocks: usage.idle,
             total_blocks: self.limits.total_blocks,

@@ -28,9 +28,9 @@ pub(super) enum Command {
 /// What the engine's thread tells others.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// Requests sent but not yet received.
-    pub(super) sent: AtomicUsize,
-    pub(super) waiting: AtomicUsize,
+    /// Requests that were sent and do not run yet. One number, since a request on its way from
+    /// the channel to the scheduler must never be missing.
+    pub(super) queued: AtomicUsize,
     pub(super) running: AtomicUsize,
     pub(super) counters: Mutex<EngineCounters>,
 }
@@ -49,6 +49,8 @@ pub(super) struct EngineThread {
     pub(super) commands: Receiver<Command>,
     pub(super) status: Arc<Status>,
     pub(super) scheduler: Scheduler,
+    /// How many of [`Status::queued`] have been received.
+    pub(super) received: usize,
     pub(super) model: Model,
     pub(super) leases: Option<Arc<LeaseTable>>,
 }
@@ -113,7 +115,7 @@ impl EngineThread {
         match command {
             Command::Submit(sequence) => {
                 self.scheduler.waiting.push_back(*sequence);
-                self.status.sent.fetch_sub(1, Ordering::Relaxed);
+                self.received += 1;
             }
             Command::Fetched { id, result } => {
                 let mut counters = self.status.counters.lock();
@@ -124,11 +126,18 @@ impl EngineThread {
         true
     }
 
-    fn publish(&self) {
-        let scheduler = &self.scheduler;
-        let running = scheduler.running.len() + scheduler.fetching.len();
-        self.status.running.store(running, Ordering::Relaxed);
-        let waiting = scheduler.waiting.len();
-        self.status.waiting.store(waiting, Ordering::Relaxed);
+    fn publish(&mut self) {
+        let waiting = self.scheduler.waiting.len();
+        let queued = &self.status.queued;
+        if waiting < self.received {
+            queued.fetch_sub(self.received - waiting, Ordering::Relaxed);
+        } else {
+            // Preempted sequences wait again.
+            queued.fetch_add(waiting - self.received, Ordering::Relaxed);
+        }
+        self.received = waiting;
+        let running = self.scheduler.running.len() + self.scheduler.fetching.len();
+        // Whoever sees a sequence run sees it wait no more.
+        self.status.running.store(running, Ordering::Release);
     }
 }
