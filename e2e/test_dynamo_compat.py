@@ -64,6 +64,17 @@ def models(port: int) -> list[str]:
         return []
 
 
+def wait_until_routed(port: int, stock: Stock, workers: int) -> None:
+    """The real frontend lists a model a little before its router knows the model's workers."""
+    eventually(lambda: MODEL in models(port), timeout=30)
+
+    def known() -> bool:
+        found = {line.split()[-1] for line in stock.log.since() if "Runtime config found" in line}
+        return len(found) >= workers
+
+    eventually(known, timeout=20)
+
+
 @pytest.fixture
 def stock_frontend(cluster: Cluster) -> Iterator[tuple[int, Stock]]:
     port = free_port()
@@ -78,7 +89,7 @@ def test_the_real_frontend_drives_our_worker(
 ) -> None:
     port, stock = stock_frontend
     worker = cluster.worker("--threads", "1").wait_until_ready()
-    eventually(lambda: MODEL in models(port), timeout=30)
+    wait_until_routed(port, stock, 1)
     text = long_text("heather")
     first = post(port, CHAT, body(text))
     assert first.status == 200, first.text
@@ -109,7 +120,7 @@ def test_the_real_frontend_drives_our_prefill_and_decode_workers(
     port, stock = stock_frontend
     prefill = cluster.worker("--is-prefill-worker", "--threads", "1").wait_until_ready()
     decode = cluster.worker("--is-decode-worker", "--threads", "1").wait_until_ready()
-    eventually(lambda: MODEL in models(port), timeout=30)
+    wait_until_routed(port, stock, 2)
     assert stock.log.wait_for("Prefill router activated successfully", timeout=20)
     answer = post(port, CHAT, body(long_text("rowan"), 20))
     assert answer.status == 200, answer.text
