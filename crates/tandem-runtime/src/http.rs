@@ -1,7 +1,9 @@
 //! Serving HTTP: one accept loop for every listener of the process.
 
+mod first_bytes;
+
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,12 +18,14 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::lifecycle::Lifecycle;
+use first_bytes::FirstBytes;
 
 /// How connections are served, and limits that keep slow or silent clients from holding resources
 /// for ever.
@@ -31,6 +35,8 @@ pub struct HttpOptions {
     pub header_timeout: Duration,
     /// Most time that requests in flight get after the process was asked to stop.
     pub drain_timeout: Duration,
+    /// Most connections at a time; more wait to be accepted.
+    pub max_connections: usize,
     /// Encrypts connections; plain text without it.
     pub tls: Option<TlsAcceptor>,
 }
@@ -40,6 +46,7 @@ impl Default for HttpOptions {
         Self {
             header_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_millis(3500),
+            max_connections: Semaphore::MAX_PERMITS,
             tls: None,
         }
     }
@@ -81,8 +88,10 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     // Cancelled when the requests in flight have had their time.
     let abandon = CancellationToken::new();
-    while let Some(stream) = accept(&listener, &lifecycle).await {
+    let slots = Arc::new(Semaphore::new(options.max_connections));
+    while let Some((stream, slot)) = accept(&listener, &slots, &lifecycle).await {
         let connection = Conversation {
+            first_bytes_timeout: options.header_timeout,
             builder: builder.clone(),
             router: router.clone(),
             watcher: graceful.watcher(),
@@ -101,6 +110,7 @@ pub async fn serve(
                 }
             };
             abandoned.run_until_cancelled(served).await;
+            drop(slot);
         });
     }
     drop(listener);
@@ -115,6 +125,7 @@ pub async fn serve(
 
 /// Everything that one connection needs.
 struct Conversation {
+    first_bytes_timeout: Duration,
     builder: auto::Builder<TokioExecutor>,
     router: Router,
     watcher: Watcher,
@@ -123,10 +134,12 @@ struct Conversation {
 impl Conversation {
     /// Answers the requests on `stream` until it ends.
     async fn hold(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let stream = FirstBytes::within(self.first_bytes_timeout, stream);
         let Self {
             builder,
             router,
             watcher,
+            ..
         } = self;
         let service = service_fn(move |request: Request<Incoming>| call(router.clone(), request));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -150,27 +163,31 @@ pub async fn read_body(body: Body, limit: usize, timeout: Duration) -> Result<By
     }
 }
 
-/// The next connection; `None` when the process stops.
-async fn accept(listener: &TcpListener, lifecycle: &Lifecycle) -> Option<TcpStream> {
-    loop {
-        let accepted: std::io::Result<(TcpStream, SocketAddr)> = lifecycle
-            .stopping()
-            .run_until_cancelled(listener.accept())
-            .await?;
-        match accepted {
-            Ok((stream, _)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%error, "could not set TCP_NODELAY");
+/// The next connection and its place among those allowed; `None` when the process stops.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    lifecycle: &Lifecycle,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let next = async {
+        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        debug!(%error, "could not set TCP_NODELAY");
+                    }
+                    return Some((stream, slot));
                 }
-                return Some(stream);
-            }
-            // Out of file descriptors, most likely: accepting again at once would spin.
-            Err(error) => {
-                warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // Out of file descriptors, most likely: accepting again at once would spin.
+                Err(error) => {
+                    warn!(%error, "failed to accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
-    }
+    };
+    lifecycle.stopping().run_until_cancelled(next).await?
 }
 
 async fn call(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
@@ -179,6 +196,8 @@ async fn call(router: Router, request: Request<Incoming>) -> Result<Response, In
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -225,11 +244,32 @@ mod tests {
             ..HttpOptions::default()
         };
         let (address, _lifecycle) = start(Router::new(), options).await;
-        let answer = tokio::time::timeout(
-            Duration::from_secs(5),
-            exchange(address, "GET / HTTP/1.1\r\n"),
+        // The second could still become the preface of HTTP/2.
+        for head in ["", "PR", "GET / HTTP/1.1\r\n"] {
+            let answer = exchange(address, head);
+            let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+            assert!(!answer.unwrap().contains("200"), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_for_its_turn() {
+        let options = HttpOptions {
+            max_connections: 1,
+            ..HttpOptions::default()
+        };
+        let (address, _lifecycle) = start(Router::new(), options).await;
+        let first = TcpStream::connect(address).await.unwrap();
+        let second = exchange(
+            address,
+            "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
         );
-        assert!(!answer.await.unwrap().contains("200"));
+        let mut second = std::pin::pin!(second);
+        let early = tokio::time::timeout(Duration::from_millis(100), second.as_mut()).await;
+        assert!(early.is_err(), "{early:?}");
+        drop(first);
+        let late = tokio::time::timeout(Duration::from_secs(5), second).await;
+        assert!(late.unwrap().starts_with("HTTP/1.1 404"));
     }
 
     #[tokio::test]
