@@ -3,18 +3,18 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use axum::body::Body;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde_json::json;
 use tandem_protocol::header::REQUEST_ID;
 use tandem_protocol::openai::ErrorBody;
 use tandem_protocol::{ErrorKind, Fault};
+use tandem_runtime::http::{self as server, BodyError};
 use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
     Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
@@ -33,7 +33,7 @@ pub(super) type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
 impl Gateway {
     /// Answers one request; errors are logged and counted here and nowhere else.
-    pub(super) async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub(super) async fn handle(&self, request: Request<Body>) -> Response<ResponseBody> {
         let id = request_id(request.headers());
         let answer = AssertUnwindSafe(self.dispatch(request, &id)).catch_unwind();
         let answer = answer.await.unwrap_or(Err(Failed {
@@ -50,7 +50,7 @@ impl Gateway {
 
     async fn dispatch(
         &self,
-        request: Request<Incoming>,
+        request: Request<Body>,
         id: &str,
     ) -> Result<Response<ResponseBody>, Failed> {
         let path = request.uri().path();
@@ -78,7 +78,7 @@ impl Gateway {
         &self,
         router: &Arc<Router>,
         endpoint: Endpoint,
-        request: Request<Incoming>,
+        request: Request<Body>,
         id: &str,
     ) -> Result<Response<ResponseBody>, Failed> {
         let in_flight = self.metrics.enter();
@@ -114,7 +114,7 @@ impl Gateway {
     }
 
     /// The whole body, within the limits of size and time.
-    async fn read_body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, ProxyError> {
+    async fn read_body(&self, parts: &Parts, body: Body) -> Result<Bytes, ProxyError> {
         let limit = self.options.max_body_bytes;
         let declared = parts.headers.get(CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -123,16 +123,13 @@ impl Gateway {
         {
             return Err(ProxyError::TooLarge(limit));
         }
-        let collected = Limited::new(body, limit).collect();
         let wait = self.options.body_timeout;
-        match tokio::time::timeout(wait, collected).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(ProxyError::TooLarge(limit))
-            }
-            Ok(Err(_)) => Err(ProxyError::CutOff),
-            Err(_) => Err(ProxyError::SlowBody(wait)),
-        }
+        let read = server::read_body(body, limit, wait).await;
+        read.map_err(|error| match error {
+            BodyError::TooLarge { limit } => ProxyError::TooLarge(limit),
+            BodyError::Timeout => ProxyError::SlowBody(wait),
+            BodyError::Disconnected => ProxyError::CutOff,
+        })
     }
 
     fn metrics_page(&self) -> Response<ResponseBody> {

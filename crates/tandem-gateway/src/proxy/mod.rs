@@ -3,17 +3,20 @@
 mod error;
 mod exchange;
 mod forward;
-mod server;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Uri;
+use axum::body::Body;
+use http::{Request, Uri};
 use prometheus_client::registry::Registry;
+use tandem_runtime::Lifecycle;
+use tandem_runtime::http::{self as server, HttpOptions};
 use tandem_semantic_router::Router;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tower::service_fn;
 
 use crate::metrics::GatewayMetrics;
 use forward::Upstream;
@@ -90,8 +93,20 @@ impl Gateway {
         })
     }
 
-    /// Serves until `shutdown`, then waits for the requests in flight.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
-        server::serve(Arc::new(self), listener, shutdown).await;
+    /// Serves until `lifecycle` stops, then waits for the requests in flight.
+    pub async fn serve(self, listener: TcpListener, lifecycle: Lifecycle) {
+        let options = HttpOptions {
+            header_timeout: self.options.header_timeout,
+            drain_timeout: self.options.drain_timeout,
+            max_connections: self.options.max_connections,
+            tls: None,
+        };
+        let gateway = Arc::new(self);
+        let handler = service_fn(move |request: Request<Body>| {
+            let gateway = Arc::clone(&gateway);
+            async move { Ok::<_, Infallible>(gateway.handle(request).await.map(Body::new)) }
+        });
+        let routes = axum::Router::new().fallback_service(handler);
+        server::serve(listener, routes, options, lifecycle).await;
     }
 }

@@ -17,12 +17,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prometheus_client::registry::Registry;
 use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
+use tandem_runtime::Lifecycle;
 use tandem_semantic_router::testing::FixedClassifier;
 use tandem_semantic_router::{Router, RouterConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Far longer than anything here takes, far shorter than a person's patience.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
@@ -51,7 +50,7 @@ pub(crate) struct Seen {
 pub(crate) struct Harness {
     pub(crate) address: SocketAddr,
     pub(crate) seen: mpsc::UnboundedReceiver<Seen>,
-    pub(crate) shutdown: CancellationToken,
+    pub(crate) lifecycle: Lifecycle,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -93,7 +92,7 @@ impl Harness {
         T: Future<Output = Response<Body>> + Send + 'static,
     {
         let (sender, seen) = mpsc::unbounded_channel();
-        let tasks = TaskTracker::new();
+        let lifecycle = Lifecycle::new();
         let handler = move |request: Request| {
             let (sender, respond) = (sender.clone(), respond.clone());
             async move {
@@ -110,11 +109,11 @@ impl Harness {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = listener.local_addr().unwrap();
-        tasks.spawn(async move {
+        lifecycle.spawn(async move {
             let app = axum::Router::new().fallback(handler);
             axum::serve(listener, app).await.unwrap();
         });
-        Self::in_front_of(upstream, options, tasks, seen).await
+        Self::in_front_of(upstream, options, lifecycle, seen).await
     }
 
     /// A gateway whose upstream is not there.
@@ -123,19 +122,13 @@ impl Harness {
         let upstream = listener.local_addr().unwrap();
         drop(listener);
         let (_, seen) = mpsc::unbounded_channel();
-        Self::in_front_of(
-            upstream,
-            GatewayOptions::default(),
-            TaskTracker::new(),
-            seen,
-        )
-        .await
+        Self::in_front_of(upstream, GatewayOptions::default(), Lifecycle::new(), seen).await
     }
 
     async fn in_front_of(
         upstream: SocketAddr,
         options: GatewayOptions,
-        tasks: TaskTracker,
+        lifecycle: Lifecycle,
         seen: mpsc::UnboundedReceiver<Seen>,
     ) -> Self {
         let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
@@ -155,12 +148,11 @@ impl Harness {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        tasks.spawn(gateway.unwrap().serve(listener, shutdown.clone()));
+        lifecycle.spawn_to_end(gateway.unwrap().serve(listener, lifecycle.clone()));
         Self {
             address,
             seen,
-            shutdown,
+            lifecycle,
             client: Client::builder(TokioExecutor::new()).build_http(),
         }
     }

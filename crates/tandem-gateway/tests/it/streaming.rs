@@ -130,7 +130,7 @@ async fn a_shutdown_lets_streams_end() {
     sender.send(event("first")).unwrap();
     let mut answer = harness.open(request, &chat("MoM", "2+2")).await;
     answer.frame().await.unwrap().unwrap();
-    harness.shutdown.cancel();
+    harness.lifecycle.stopping().cancel();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert!(
         tokio::net::TcpStream::connect(harness.address)

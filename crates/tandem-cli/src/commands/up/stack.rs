@@ -104,7 +104,7 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
         frontend_address.port(),
         args,
     )?;
-    http.spawn_to_end(gateway.serve(listeners.gateway, http.stopping().clone()));
+    http.spawn_to_end(gateway.serve(listeners.gateway, http.clone()));
 
     for one in &workers {
         parts.push(one.part.clone());
