@@ -193,9 +193,16 @@ impl<'a> Migration<'a> {
             } else {
                 format!("{host}:{port}")
             };
+            let path = endpoint.get("path").map(plain).unwrap_or_default();
+            let (key, address) = if path.is_empty() {
+                ("endpoint", address)
+            } else {
+                let path = path.trim_start_matches('/');
+                ("base_url", format!("http://{address}/{path}"))
+            };
             let mut backend = vec![
                 ("name".to_owned(), name.clone()),
-                ("endpoint".to_owned(), text(&address)),
+                (key.to_owned(), text(&address)),
             ];
             copy(endpoint, "weight", "weight", &mut backend);
             copy(settings, "access_key", "api_key", &mut backend);

@@ -1,6 +1,8 @@
 //! What the router is told to do. Both file layouts (the flat one of v0.1.0 and `version: v0.3`)
 //! become this one model; everything in it has been checked.
 
+mod backend;
+mod clients;
 mod decision;
 mod load;
 mod migrate;
@@ -14,6 +16,8 @@ mod yaml;
 
 use std::time::Duration;
 
+pub use backend::{Address, Backend, Balance, Ejection, HealthCheck, Reliability, RetryOn};
+pub use clients::{Access, ApiClient, Secret, UsageLimits};
 pub use decision::{
     Decision, FactorWeights, Fallback, LatencyAware, Limits, ModelRef, MultiFactor, Rule,
     Selection, SignalRef,
@@ -71,6 +75,10 @@ pub struct RouterConfig {
     pub identity: Identity,
     /// Choosing tools for requests that leave it to the router.
     pub tools: Option<ToolSearch>,
+    /// Who may use a gateway.
+    pub access: Access,
+    /// How failing servers are treated that belong to no model of their own.
+    pub reliability: Reliability,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

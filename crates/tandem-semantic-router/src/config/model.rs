@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::{Backend, Reliability};
+
 /// A model that requests can be sent to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelConfig {
@@ -22,6 +24,10 @@ pub struct ModelConfig {
     pub pricing: Option<Pricing>,
     /// How good its answers are, 0 to 1.
     pub quality: Option<f32>,
+    /// Where it is served.
+    pub backends: Vec<Backend>,
+    /// How failing backends are treated.
+    pub reliability: Reliability,
 }
 
 /// What a model's tokens cost.

@@ -1,3 +1,4 @@
+mod gateway;
 mod keys;
 
 use super::*;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::backend::{access, reliability};
 use super::plugin::{jailbreak_policy, pii_policy};
 use super::reader::Section;
-use crate::config::{SecurityPolicy, UnknownModels};
+use crate::config::{Access, Reliability, SecurityPolicy, UnknownModels};
 
 /// Longest wait for the signals when none is configured: far above their usual milliseconds, far
 /// below what a client waits for.
@@ -15,6 +16,9 @@ pub(super) struct Extension {
     pub(super) deadline: Duration,
     pub(super) unknown_models: Option<UnknownModels>,
     pub(super) security: SecurityPolicy,
+    pub(super) access: Access,
+    /// Of models that say nothing else.
+    pub(super) reliability: Reliability,
 }
 
 /// Reads `tandem` of `root`; `inherited` is what the layout's own keys say about security.
@@ -23,6 +27,8 @@ pub(super) fn read(root: &Section<'_>, inherited: SecurityPolicy) -> Extension {
         deadline: DEADLINE,
         unknown_models: None,
         security: inherited,
+        access: Access::default(),
+        reliability: Reliability::default(),
     };
     let Some(section) = root.section("tandem") else {
         return extension;
@@ -38,6 +44,12 @@ pub(super) fn read(root: &Section<'_>, inherited: SecurityPolicy) -> Extension {
     extension.unknown_models = section.choice("unknown_models", &choices);
     if let Some(policies) = section.section("security") {
         security(&policies, &mut extension.security);
+    }
+    if let Some(gateway) = section.section("gateway") {
+        extension.access = access(&gateway);
+        if let Some(section) = gateway.section("reliability") {
+            extension.reliability = reliability(&section, &extension.reliability);
+        }
     }
     extension
 }

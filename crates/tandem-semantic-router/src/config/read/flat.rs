@@ -2,29 +2,25 @@
 
 use super::decision::{self, Context};
 use super::provider::{
-    Families, bearer, external_models, families, family_of, loras, pricing, require_model,
+    Families, bearer, external_models, families, family_of, heaviest, loras, pricing, require_model,
 };
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Defaults, SignalRules};
 use super::{extension, plugin};
 use crate::config::{
-    Identity, JailbreakPolicy, ModelConfig, PiiPolicy, RouterConfig, Rule, SecurityPolicy,
-    Strategy, UnknownModels,
+    Address, Backend, Identity, JailbreakPolicy, ModelConfig, PiiPolicy, RouterConfig, Rule,
+    SecurityPolicy, Strategy, UnknownModels,
 };
-
-/// An entry of `vllm_endpoints`.
-struct Endpoint {
-    name: String,
-    address: String,
-    weight: f64,
-}
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
     let families = families(root);
     let endpoints = endpoints(root);
-    let mut models = models(root, &families, &endpoints);
     let security = security(root);
     let extension = extension::read(root, security);
+    let mut models = models(root, &families, &endpoints);
+    for model in &mut models {
+        model.reliability = extension.reliability.clone();
+    }
     let default_model = default_model(root, &mut models);
     let mut signals = signals(root);
     let tool_threshold = threshold_of(root, "bert_model");
@@ -56,6 +52,8 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         external_models: external_models(root.list("external_models")),
         identity: Identity::default(),
         tools,
+        access: extension.access,
+        reliability: extension.reliability,
     }
 }
 
@@ -101,7 +99,8 @@ pub(super) fn default_model(
     Some(name)
 }
 
-fn endpoints(root: &Section<'_>) -> Vec<Endpoint> {
+/// `vllm_endpoints`.
+fn endpoints(root: &Section<'_>) -> Vec<Backend> {
     let endpoints = root.list("vllm_endpoints").into_iter();
     let endpoints = endpoints.filter_map(|cursor| {
         let section = cursor.section()?;
@@ -110,21 +109,28 @@ fn endpoints(root: &Section<'_>) -> Vec<Endpoint> {
         let port = section.integer("port");
         let weight = section.get("weight").and_then(|cursor| cursor.number());
         let (host, port) = (host?, port?);
-        let address = if host.contains(':') {
+        let authority = if host.contains(':') {
             format!("[{host}]:{port}")
         } else {
             format!("{host}:{port}")
         };
-        Some(Endpoint {
+        let path = section.text("path").unwrap_or_default();
+        Some(Backend {
             name: name?,
-            address,
+            address: Address {
+                tls: false,
+                authority,
+                path: path.trim_end_matches('/').to_owned(),
+            },
             weight: weight.unwrap_or(1.0),
+            credential: None,
+            headers: Vec::new(),
         })
     });
     endpoints.collect()
 }
 
-fn models(root: &Section<'_>, families: &Families, endpoints: &[Endpoint]) -> Vec<ModelConfig> {
+fn models(root: &Section<'_>, families: &Families, endpoints: &[Backend]) -> Vec<ModelConfig> {
     let Some(cursor) = root.get("model_config") else {
         return Vec::new();
     };
@@ -138,7 +144,7 @@ fn model(
     name: String,
     cursor: Cursor<'_>,
     families: &Families,
-    endpoints: &[Endpoint],
+    endpoints: &[Backend],
 ) -> ModelConfig {
     let mut model = ModelConfig {
         name,
@@ -154,30 +160,30 @@ fn model(
     model.reasoning = family_of(&section, families);
     let key = section.text("access_key").filter(|key| !key.is_empty());
     model.credential = key.as_deref().map(bearer);
-    model.endpoint = preferred_endpoint(&section, endpoints);
+    model.backends = preferred(&section, endpoints);
+    for backend in &mut model.backends {
+        backend.credential.clone_from(&model.credential);
+    }
+    model.endpoint = heaviest(&model.backends);
     model.loras = loras(&section);
     model.pricing = pricing(&section);
     model.quality = section.fraction("quality_score");
     model
 }
 
-/// The heaviest of `preferred_endpoints`, the first of equals.
-fn preferred_endpoint(section: &Section<'_>, endpoints: &[Endpoint]) -> Option<String> {
-    let mut best: Option<&Endpoint> = None;
-    for cursor in section.list("preferred_endpoints") {
-        let Some(name) = cursor.text() else {
-            continue;
-        };
-        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.name == name) else {
+/// `preferred_endpoints`.
+fn preferred(section: &Section<'_>, endpoints: &[Backend]) -> Vec<Backend> {
+    let backends = section.list("preferred_endpoints").into_iter();
+    let backends = backends.filter_map(|cursor| {
+        let name = cursor.text()?;
+        let known = endpoints.iter().find(|endpoint| endpoint.name == name);
+        if known.is_none() {
             let names = endpoints.iter().map(|endpoint| endpoint.name.as_str());
             cursor.error(unknown("endpoint", &name, names));
-            continue;
-        };
-        if best.is_none_or(|best| endpoint.weight > best.weight) {
-            best = Some(endpoint);
         }
-    }
-    best.map(|endpoint| endpoint.address.clone())
+        known.cloned()
+    });
+    backends.collect()
 }
 
 /// `prompt_guard` and `classifier`: where models come from is not the router's business, what

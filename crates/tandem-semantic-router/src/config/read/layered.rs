@@ -1,13 +1,14 @@
 //! The layered layout, `version: v0.3`.
 
+use super::backend;
 use super::decision::{self, Context};
 use super::flat::{default_model, strategy};
-use super::provider::{Families, bearer, external_models, families, family_of, loras, pricing};
+use super::provider::{Families, external_models, families, family_of, heaviest, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
 use super::{extension, features, plugin};
 use crate::config::{
-    Credential, Identity, ModelConfig, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
+    Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
     UnknownModels,
 };
 
@@ -24,7 +25,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         .and_then(|section| section.section("defaults"));
     let families = provider_defaults.as_ref().map(families).unwrap_or_default();
     let mut models = match &providers {
-        Some(providers) => models(providers, &families),
+        Some(providers) => models(providers, &families, &extension.reliability),
         None => Vec::new(),
     };
     let global = Global::read(root);
@@ -71,17 +72,23 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         external_models: global.external_models,
         identity: global.identity,
         tools: global.tools,
+        access: extension.access,
+        reliability: extension.reliability,
     }
 }
 
-fn models(providers: &Section<'_>, families: &Families) -> Vec<ModelConfig> {
+fn models(
+    providers: &Section<'_>,
+    families: &Families,
+    defaults: &Reliability,
+) -> Vec<ModelConfig> {
     let models = providers.list("models").into_iter();
     models
-        .filter_map(|cursor| model(cursor, families))
+        .filter_map(|cursor| model(cursor, families, defaults))
         .collect()
 }
 
-fn model(cursor: Cursor<'_>, families: &Families) -> Option<ModelConfig> {
+fn model(cursor: Cursor<'_>, families: &Families, defaults: &Reliability) -> Option<ModelConfig> {
     let section = cursor.section()?;
     let name = section.required("name");
     let upstream = section.text("provider_model_id");
@@ -91,63 +98,23 @@ fn model(cursor: Cursor<'_>, families: &Families) -> Option<ModelConfig> {
     {
         format.warn("requests are sent in the OpenAI format, the only one that is spoken");
     }
-    let backends = section.list("backend_refs").into_iter();
-    let backends: Vec<Backend> = backends.filter_map(backend).collect();
-    let mut heaviest: Option<&Backend> = None;
-    for backend in backends.iter().filter(|backend| backend.endpoint.is_some()) {
-        if heaviest.is_none_or(|best| backend.weight > best.weight) {
-            heaviest = Some(backend);
-        }
-    }
-    let endpoint = heaviest.and_then(|backend| backend.endpoint.clone());
+    let (backends, credential) = backend::backends(section.list("backend_refs"));
+    let reliability = section.section("reliability");
+    let reliability = reliability.map_or_else(
+        || defaults.clone(),
+        |section| backend::reliability(&section, defaults),
+    );
     let name = name?;
     Some(ModelConfig {
         upstream_name: upstream.filter(|upstream| *upstream != name),
         name,
         reasoning,
-        credential: backends.into_iter().find_map(|backend| backend.credential),
-        endpoint,
-        pricing: pricing(&section),
-        ..ModelConfig::default()
-    })
-}
-
-/// Where a model is served.
-struct Backend {
-    endpoint: Option<String>,
-    weight: f64,
-    credential: Option<Credential>,
-}
-
-fn backend(cursor: Cursor<'_>) -> Option<Backend> {
-    let section = cursor.section()?;
-    let from_env = section.get("api_key_env").and_then(|cursor| {
-        let name = cursor.text()?;
-        let key = cursor.variable(&name);
-        if key.is_none() {
-            cursor.warn(format!("environment variable `{name}` is not set"));
-        }
-        key
-    });
-    let key = section.text("api_key").or(from_env);
-    let credential = key.filter(|key| !key.is_empty()).map(|key| {
-        let prefix = section.text("auth_prefix");
-        match section.text("auth_header") {
-            None => bearer(&key),
-            Some(header) => Credential {
-                header: header.to_ascii_lowercase(),
-                value: match prefix.as_deref() {
-                    None | Some("") => key,
-                    Some(prefix) => format!("{prefix} {key}"),
-                },
-            },
-        }
-    });
-    let weight = section.get("weight").and_then(|cursor| cursor.number());
-    Some(Backend {
-        endpoint: section.text("endpoint").filter(|text| !text.is_empty()),
-        weight: weight.unwrap_or(1.0),
         credential,
+        endpoint: heaviest(&backends),
+        pricing: pricing(&section),
+        reliability,
+        backends,
+        ..ModelConfig::default()
     })
 }
 

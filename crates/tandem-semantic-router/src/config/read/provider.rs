@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::{Cursor, Section, unknown};
 use crate::config::{
-    Credential, ExternalModel, ModelConfig, Pricing, ReasoningFamily, ReasoningSwitch,
+    Backend, Credential, ExternalModel, ModelConfig, Pricing, ReasoningFamily, ReasoningSwitch,
 };
 
 /// Reasoning families by name.
@@ -81,6 +81,17 @@ pub(super) fn family_of(section: &Section<'_>, families: &Families) -> Option<Re
         cursor.error(unknown("reasoning family", &name, names));
     }
     family.cloned()
+}
+
+/// Where Envoy sends a model's requests: to the heaviest backend, the first of equals.
+pub(super) fn heaviest(backends: &[Backend]) -> Option<String> {
+    let mut best: Option<&Backend> = None;
+    for backend in backends {
+        if best.is_none_or(|best| backend.weight > best.weight) {
+            best = Some(backend);
+        }
+    }
+    best.map(|backend| backend.address.authority.clone())
 }
 
 /// `loras` of a model.

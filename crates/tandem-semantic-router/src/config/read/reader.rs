@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use super::substitute::substitute;
 use super::tree::{Node, Value};
@@ -274,6 +275,27 @@ impl<'a> Cursor<'a> {
         Some((number * unit) as u64)
     }
 
+    /// A time: `30s`, `500ms`, `2m`, `1h`, or a number of seconds.
+    pub(in crate::config) fn duration(&self) -> Option<Duration> {
+        let text = self.text()?;
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let scale = match &text[digits.len()..] {
+            "" | "s" => 1.0,
+            "ms" => 1e-3,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => f64::NAN,
+        };
+        let seconds = digits.trim().parse::<f64>().map(|number| number * scale);
+        let time = seconds
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        if time.is_none() {
+            self.error(format!("`{text}` is not a time such as 500ms, 30s or 5m"));
+        }
+        time
+    }
+
     pub(in crate::config) fn integer(&self) -> Option<i64> {
         match &self.node.value {
             Value::Int(number) => return Some(*number),
@@ -350,6 +372,10 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(number as f32)
+    }
+
+    pub(in crate::config) fn duration(&self, key: &'static str) -> Option<Duration> {
+        self.get(key)?.duration()
     }
 
     pub(in crate::config) fn section(&self, key: &'static str) -> Option<Section<'a>> {

@@ -247,7 +247,11 @@ pub(super) const FIELDS: &[Field] = &[
             field("port", Shape::PORT, "port").required(),
             field("weight", Shape::AMOUNT, "the heaviest is used"),
             field("type", Shape::Text, "kind of server").unused(UNREAD),
-            field("path", Shape::Text, "path of the API").unused(UNREAD),
+            field(
+                "path",
+                Shape::Text,
+                "path before that of the API, for a gateway",
+            ),
         ])),
         "where models are served",
     ),

@@ -89,6 +89,11 @@ fn shape(shape: Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Whole(least, most) => or_text(&whole(least, most)),
         Shape::Number(least, most) => or_text(&number(least, most)),
         Shape::Tokens => json!({ "type": ["integer", "string"], "minimum": 0 }),
+        Shape::Time => json!({
+            "type": ["number", "string"],
+            "minimum": 0,
+            "pattern": "^[0-9.]+ *(ms|s|m|h)?$",
+        }),
         Shape::Choice(words) => {
             let mut all: Vec<String> = Vec::new();
             for word in words {

@@ -1,6 +1,7 @@
 //! The layered layout, `version: v0.3`.
 
 use super::flat::{API, OBSERVABILITY};
+use super::gateway::RELIABILITY;
 use super::parts::{
     COMMAND_LINE, DECISIONS, DOMAINS, EFFORTS, EMBEDDINGS, EXTERNAL_MODELS, FAMILIES, KEYWORDS,
     LORAS, NAMED_RULES, NO_ANSWER_CHECKS, NO_CACHE, NO_KUBERNETES, NO_RESPONSES, ON_ERROR,
@@ -61,7 +62,11 @@ const PROVIDERS: Shape = Shape::Object(&[
                 "form of the API; only `openai` is spoken",
             ),
             field("pricing", PRICING, "what its tokens cost"),
-            field("reliability", Shape::Any, "retries and health checks").unused(ENVOY),
+            field(
+                "reliability",
+                Shape::Object(RELIABILITY),
+                "how a gateway treats its failing servers",
+            ),
             field("backend_refs", BACKENDS, "where it is served"),
         ])),
         "models",
@@ -69,9 +74,13 @@ const PROVIDERS: Shape = Shape::Object(&[
 ]);
 
 const BACKENDS: Shape = Shape::List(&Shape::Object(&[
-    note("name"),
+    field("name", Shape::Text, "name in logs and metrics"),
     field("endpoint", Shape::Text, "host:port"),
-    field("weight", Shape::AMOUNT, "the heaviest is used"),
+    field(
+        "weight",
+        Shape::AMOUNT,
+        "its share of a gateway's requests; Envoy is told the heaviest",
+    ),
     field("api_key", Shape::Text, "credential for it"),
     field(
         "api_key_env",
@@ -80,11 +89,23 @@ const BACKENDS: Shape = Shape::List(&Shape::Object(&[
     ),
     field("auth_header", Shape::Text, "header of the credential"),
     field("auth_prefix", Shape::Text, "word before the credential"),
-    field("protocol", Shape::Choice(&["http", "https"]), "protocol").unused(ENVOY),
+    field(
+        "protocol",
+        Shape::Choice(&["http", "https"]),
+        "how a gateway speaks to `endpoint`",
+    ),
     field("type", Shape::Text, "kind of server").unused(ENVOY),
-    field("base_url", Shape::Text, "address").unused(ENVOY),
+    field(
+        "base_url",
+        Shape::Text,
+        "address of its API, such as https://example.com/v1, in place of `endpoint`",
+    ),
     field("provider", Shape::Text, "kind of server").unused(ENVOY),
-    field("extra_headers", Shape::Map(&Shape::Text), "headers").unused(ENVOY),
+    field(
+        "extra_headers",
+        Shape::Map(&Shape::Text),
+        "headers that a gateway adds to its requests",
+    ),
     field("api_version", Shape::Text, "version of the API").unused(ENVOY),
     field("chat_path", Shape::Text, "path of the API").unused(ENVOY),
 ]));

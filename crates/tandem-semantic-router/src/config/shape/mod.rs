@@ -2,6 +2,7 @@
 //! accepted without effect. Checking a file and its JSON Schema both come from here.
 
 mod flat;
+mod gateway;
 mod json;
 mod layered;
 mod parts;
@@ -24,6 +25,8 @@ pub(super) enum Shape {
     Number(f64, f64),
     /// A number of tokens, such as `4096`, `32K` or `1M`.
     Tokens,
+    /// A time, such as `30s` or `500ms`, or a number of seconds.
+    Time,
     /// One of some words, in any case.
     Choice(&'static [&'static str]),
     List(&'static Shape),
@@ -157,6 +160,9 @@ fn check_value(cursor: &Cursor<'_>, shape: Shape) {
         }
         Shape::Tokens => {
             cursor.tokens();
+        }
+        Shape::Time => {
+            cursor.duration();
         }
         Shape::Choice(words) => {
             if let Some(word) = cursor.text()

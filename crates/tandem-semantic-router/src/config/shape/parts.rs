@@ -411,4 +411,9 @@ pub(super) const TANDEM: Shape = Shape::Object(&[
         ]),
         "policies for every request",
     ),
+    field(
+        "gateway",
+        super::gateway::GATEWAY,
+        "the gateway's clients and servers",
+    ),
 ]);

@@ -66,6 +66,7 @@ fn sample(shape: Shape) -> String {
         Shape::Whole(least, most) => 1.clamp(least, most).to_string(),
         Shape::Number(least, most) => 0.5_f64.clamp(least, most).to_string(),
         Shape::Tokens => "32K".to_owned(),
+        Shape::Time => "500ms".to_owned(),
         Shape::Choice(words) => words[0].to_owned(),
         Shape::List(inner) => format!("[{}]", sample(*inner)),
         Shape::Map(inner) => format!("{{name: {}}}", sample(*inner)),
@@ -88,6 +89,7 @@ fn wrong(shape: Shape) -> Option<String> {
         Shape::Number(_, most) if most < f64::MAX => (most + 0.5).to_string(),
         Shape::Number(..) => "many".to_owned(),
         Shape::Tokens => "32Q".to_owned(),
+        Shape::Time => "30x".to_owned(),
         Shape::Choice(_) => "xyzzyx".to_owned(),
         Shape::List(_) | Shape::Map(_) | Shape::Object(_) | Shape::Named(..) | Shape::Plugin => {
             "7".to_owned()
