@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tandem_runtime::Lifecycle;
 use tandem_runtime::telemetry::LogFormat;
+use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 
 use crate::commands::{
     classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
-    route::RouteArgs, router::RouterArgs, up::UpArgs, worker::WorkerCommandArgs,
+    gateway::GatewayCommandArgs, route::RouteArgs, router::RouterArgs, up::UpArgs,
+    worker::WorkerCommandArgs,
 };
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
@@ -37,6 +40,8 @@ pub(crate) enum Command {
     Worker(Box<WorkerCommandArgs>),
     /// Run the semantic router beside Envoy, as its external processor
     Router(RouterArgs),
+    /// Run the semantic router as a reverse proxy in front of OpenAI-compatible servers
+    Gateway(Box<GatewayCommandArgs>),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets
@@ -82,6 +87,28 @@ pub(crate) struct CacheArgs {
     /// Where the models inside this binary are unpacked [default: the user's cache directory]
     #[arg(long, value_name = "DIR", env = "TANDEM_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+}
+
+/// How clients' connections are encrypted.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Certificate chain in PEM, to serve HTTPS; a new one takes effect without a restart
+    #[arg(long, value_name = "FILE", requires = "tls_key_path")]
+    tls_cert_path: Option<PathBuf>,
+
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert_path")]
+    tls_key_path: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// What speaks TLS, if it was asked for; the files are watched until `lifecycle` stops.
+    pub(crate) fn acceptor(&self, lifecycle: &Lifecycle) -> Result<Option<TlsAcceptor>, TlsError> {
+        match (&self.tls_cert_path, &self.tls_key_path) {
+            (Some(cert), Some(key)) => tls::acceptor(cert, key, lifecycle).map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl CacheArgs {

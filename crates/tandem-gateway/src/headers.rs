@@ -2,6 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tandem_protocol::header::{REQUEST_ID, ROUTER_PREFIX, SELECTED_MODEL_UPSTREAM};
+use tandem_semantic_router::config::Credential;
 use tandem_semantic_router::{Block, Client, HeaderEdits, Router};
 use uuid::Uuid;
 
@@ -65,7 +66,12 @@ pub(crate) fn response_path(block: &Block) -> &'static str {
 }
 
 /// Makes the client's headers those of the request to the upstream.
-pub(crate) fn prepare_request(headers: &mut HeaderMap, edits: &HeaderEdits, request_id: &str) {
+pub(crate) fn prepare_request(
+    headers: &mut HeaderMap,
+    credential: Option<&Credential>,
+    edits: &HeaderEdits,
+    request_id: &str,
+) {
     strip(headers);
     // Length and host are those of the new connection; an upstream that compresses would make the
     // stream unreadable for the usage counters.
@@ -79,6 +85,9 @@ pub(crate) fn prepare_request(headers: &mut HeaderMap, edits: &HeaderEdits, requ
     headers
         .entry(header::CONTENT_TYPE)
         .or_insert(HeaderValue::from_static("application/json"));
+    if let Some(credential) = credential {
+        set(headers, &credential.header, &credential.value);
+    }
     for name in &edits.remove {
         headers.remove(name.as_str());
     }
@@ -162,7 +171,7 @@ mod tests {
                 ("bad name".into(), "x".into()),
             ],
         };
-        prepare_request(&mut headers, &edits, "id-1");
+        prepare_request(&mut headers, None, &edits, "id-1");
         assert_eq!(
             headers,
             map(&[

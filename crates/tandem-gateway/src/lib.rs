@@ -25,4 +25,4 @@ pub use api::{Api, ApiOptions};
 pub use extproc::{ExtProc, ExtProcError, ExtProcOptions, TlsIdentity};
 pub use language_models::HttpLanguageModels;
 pub use metrics::GatewayMetrics;
-pub use proxy::{Gateway, GatewayError, GatewayOptions};
+pub use proxy::{Gateway, GatewayError, GatewayOptions, GatewayParts};

@@ -7,6 +7,9 @@ use tandem_protocol::openai::Usage;
 /// Most bytes that are kept to find the counts: an answer that is longer goes uncounted.
 const LIMIT: usize = 1 << 20;
 
+/// Bytes of text that are about one token.
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
+
 /// Reads an answer in the pieces in which it comes. What it keeps is bounded.
 #[derive(Debug)]
 pub(crate) struct UsageReader {
@@ -15,6 +18,15 @@ pub(crate) struct UsageReader {
     pending: BytesMut,
     full: bool,
     found: Option<Usage>,
+    size: Size,
+}
+
+/// How much has passed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    bytes: u64,
+    /// Of a stream.
+    events: u64,
 }
 
 #[derive(Deserialize)]
@@ -29,10 +41,12 @@ impl UsageReader {
             pending: BytesMut::new(),
             full: false,
             found: None,
+            size: Size::default(),
         }
     }
 
     pub(crate) fn read(&mut self, mut piece: &[u8]) {
+        self.size.bytes += piece.len() as u64;
         if self.stream {
             while let Some(end) = memchr(piece) {
                 let (line, rest) = piece.split_at(end + 1);
@@ -55,6 +69,15 @@ impl UsageReader {
         self.found
     }
 
+    /// Generated tokens, as far as can be told from what has passed: an event of a stream is about
+    /// one, and so are four bytes of other text.
+    pub(crate) fn estimate(&self) -> u64 {
+        match self.stream {
+            true => self.size.events,
+            false => self.size.bytes / BYTES_PER_TOKEN,
+        }
+    }
+
     fn keep(&mut self, piece: &[u8]) {
         self.full |= self.pending.len() + piece.len() > LIMIT;
         if !self.full {
@@ -67,6 +90,7 @@ impl UsageReader {
         let line = self.pending.split().freeze();
         let complete = !std::mem::take(&mut self.full);
         let data = line.strip_prefix(b"data:");
+        self.size.events += u64::from(data.is_some());
         if let Some(data) = data.filter(|_| complete)
             && contains_usage(data)
         {
@@ -117,6 +141,17 @@ mod tests {
         assert_eq!(total(false, &[b"not json"]), None);
         assert_eq!(total(true, &[b"data: [DONE]\n\n"]), None);
         assert_eq!(total(false, &[]), None);
+    }
+
+    #[test]
+    fn tokens_are_estimated() {
+        let estimate = |stream, text: &str| {
+            let mut reader = UsageReader::new(stream);
+            reader.read(text.as_bytes());
+            reader.estimate()
+        };
+        assert_eq!(estimate(true, STREAM), 3);
+        assert_eq!(estimate(false, "0123456789"), 2);
     }
 
     #[test]

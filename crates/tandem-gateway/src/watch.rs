@@ -9,7 +9,8 @@ use tandem_semantic_router::{ModelStatistics, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
-use crate::usage::UsageReader;
+use crate::proxy::Grant;
+use crate::usage::{BYTES_PER_TOKEN, UsageReader};
 
 /// An answer of the upstream, from the request on.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub(crate) struct Watch {
     stream: bool,
     state: State,
     span: Span,
+    account: Option<Box<Account>>,
+}
+
+/// Whose tokens these are.
+#[derive(Debug)]
+struct Account {
+    grant: Grant,
+    /// About as many as the prompt has, until the answer tells.
+    tokens: u64,
 }
 
 /// The model's statistics, where the request counts as in flight until this is dropped.
@@ -82,7 +92,16 @@ impl Watch {
             stream: false,
             state: State::Awaited,
             span,
+            account: None,
         }
+    }
+
+    /// Charges the tokens to whoever sent the request, whose body has `bytes`.
+    pub(crate) fn charge_to(&mut self, grant: Option<Grant>, bytes: usize) {
+        self.account = grant.map(|grant| {
+            let tokens = bytes as u64 / BYTES_PER_TOKEN;
+            Box::new(Account { grant, tokens })
+        });
     }
 
     /// The model's metric label.
@@ -109,6 +128,9 @@ impl Watch {
             }
         };
         self.state = State::Done;
+        if let Some(account) = &mut self.account {
+            account.tokens = 0;
+        }
         let metrics = self.in_flight.metrics();
         metrics.failed(self.label().to_owned(), reason);
     }
@@ -132,6 +154,7 @@ impl Watch {
 
     /// The upstream failed, and that was counted elsewhere: nothing of the answer counts.
     pub(crate) fn broken(&mut self) {
+        self.account = None;
         self.state = State::Done;
     }
 
@@ -140,7 +163,12 @@ impl Watch {
         let State::Passing(usage) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
+        let estimate = usage.estimate();
         let usage = usage.finish();
+        if let Some(account) = &mut self.account {
+            let told = usage.map(|usage| usage.total_tokens.into());
+            account.tokens = told.unwrap_or(account.tokens + estimate);
+        }
         let after = self.started.elapsed();
         let metrics = self.in_flight.metrics();
         metrics.completed(self.label(), after, usage);
@@ -194,6 +222,12 @@ impl Watch {
 impl Drop for Watch {
     /// Who drops an answer before its end is a client that has left.
     fn drop(&mut self) {
+        if let (Some(account), State::Passing(usage)) = (&mut self.account, &self.state) {
+            account.tokens += usage.estimate();
+        }
+        if let Some(account) = &self.account {
+            account.grant.charge(account.tokens);
+        }
         if !matches!(self.state, State::Done) {
             let metrics = self.in_flight.metrics();
             metrics.failed(self.label().to_owned(), "cancellation");

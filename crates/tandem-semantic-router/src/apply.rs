@@ -145,6 +145,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
         forward: Forward {
             body,
             body_changed: !keeps_body,
+            credential: settings.and_then(|model| model.credential.clone()),
             request_headers: request_headers(choice),
             response_headers,
             model: choice.name().to_owned(),
@@ -160,13 +161,6 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
 
 fn request_headers(choice: &Choice<'_>) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
-    if let Some(credential) = choice
-        .settings()
-        .and_then(|model| model.credential.as_ref())
-    {
-        let pair = (credential.header.clone(), credential.value.clone());
-        edits.set.push(pair);
-    }
     let selected = header::SELECTED_MODEL_UPSTREAM.to_owned();
     edits.set.push((selected, choice.name().to_owned()));
     if let Choice::Decided { decision, .. } = choice {

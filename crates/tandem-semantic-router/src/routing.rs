@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
 
+use crate::config::Credential;
 use crate::explain::Explanation;
 
 /// A decision, and how it came about.
@@ -35,6 +36,8 @@ pub struct Forward {
     pub body: Bytes,
     /// Whether `body` differs from the client's.
     pub body_changed: bool,
+    /// The model's credential, for whoever knows only one server of it. The edits come after it.
+    pub credential: Option<Credential>,
     /// Changes of the request's headers.
     pub request_headers: HeaderEdits,
     /// Headers to add to the response if its status is 2xx.

@@ -1,7 +1,6 @@
 //! `tandem frontend`: the OpenAI API of a cluster.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,11 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tandem_frontend::{Frontend, FrontendArgs, Planes};
 use tandem_runtime::http::HttpOptions;
-use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 use tandem_runtime::{Discovery, Lifecycle};
 use tracing::{info, warn};
 
 use super::{bind, block_on};
+use crate::args::TlsArgs;
 use crate::planes::PlaneArgs;
 use crate::signals::Signals;
 
@@ -28,13 +27,8 @@ pub(crate) struct FrontendCommandArgs {
     #[arg(long, default_value_t = 8000, env = "DYN_HTTP_PORT")]
     http_port: u16,
 
-    /// Certificate chain in PEM, to serve HTTPS
-    #[arg(long, value_name = "FILE", requires = "tls_key_path")]
-    tls_cert_path: Option<PathBuf>,
-
-    /// Private key of the certificate in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert_path")]
-    tls_key_path: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// Namespace whose models are served [default: all]
     #[arg(long, value_name = "NAME", env = "DYN_NAMESPACE")]
@@ -56,15 +50,6 @@ pub(crate) struct FrontendCommandArgs {
     planes: PlaneArgs,
 }
 
-impl FrontendCommandArgs {
-    fn tls(&self) -> Result<Option<TlsAcceptor>, TlsError> {
-        match (&self.tls_cert_path, &self.tls_key_path) {
-            (Some(cert), Some(key)) => tls::acceptor(cert, key).map(Some),
-            _ => Ok(None),
-        }
-    }
-}
-
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &FrontendCommandArgs) -> Result<()> {
     block_on(serve(args))
@@ -73,7 +58,8 @@ pub(crate) fn run(args: &FrontendCommandArgs) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "people wait for this line")]
 async fn serve(args: &FrontendCommandArgs) -> Result<()> {
     let started = Instant::now();
-    let tls = args.tls()?;
+    let http = Lifecycle::new();
+    let tls = args.tls.acceptor(&http)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listener = bind(args.http_host, args.http_port, "--http-port").await?;
     let address = listener.local_addr()?;
@@ -92,7 +78,6 @@ async fn serve(args: &FrontendCommandArgs) -> Result<()> {
         namespace: args.namespace.clone(),
     };
     let frontend = Frontend::start(&args.frontend, frontend_planes, &mut registry, &plane);
-    let http = Lifecycle::new();
     let drain_timeout = Duration::from_secs(args.drain_timeout);
     let options = HttpOptions {
         drain_timeout,

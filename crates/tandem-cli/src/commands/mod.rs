@@ -4,13 +4,15 @@ pub(crate) mod classify;
 pub(crate) mod config;
 pub(crate) mod eval;
 pub(crate) mod frontend;
+pub(crate) mod gateway;
+mod reload;
 pub(crate) mod route;
 pub(crate) mod router;
 pub(crate) mod up;
 pub(crate) mod worker;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use tandem_gateway::HttpLanguageModels;
 use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
 use tokio::net::TcpListener;
 
+use crate::args::CacheArgs;
 use crate::shipped::NANO_ENCODER;
 
 /// Runs a role of the binary on a runtime of its own.
@@ -39,6 +42,33 @@ async fn bind(host: IpAddr, port: u16, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("failed to listen on {address}; choose another port with {flag}"))
+}
+
+/// Which encoder says what texts mean.
+#[derive(Debug, Clone, clap::Args)]
+struct EncoderArgs {
+    /// Encoder directory [default: the encoder inside this binary]
+    #[arg(long, value_name = "DIR")]
+    encoder: Option<PathBuf>,
+
+    /// Threads of the encoder
+    #[arg(long, value_name = "N", default_value_t = Settings::default().threads)]
+    classifier_threads: usize,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl EncoderArgs {
+    async fn load(&self) -> Result<Arc<dyn Classifier>> {
+        let (encoder, cache) = (self.encoder.clone(), self.cache.directory());
+        let settings = Settings {
+            threads: self.classifier_threads,
+            ..Settings::default()
+        };
+        let load = move || load_encoder(encoder.as_deref(), &cache, settings);
+        Ok(Arc::new(tokio::task::spawn_blocking(load).await??))
+    }
 }
 
 /// The encoder in `directory`, or else the shipped one, unpacked into `cache`.
@@ -80,8 +110,13 @@ fn parse_config(text: &str, path: &Path) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// The value of an environment variable.
+/// The value of an environment variable, or, for `file:PATH`, the text of a file without the white
+/// space around it.
 fn environment(name: &str) -> Option<String> {
+    if let Some(path) = name.strip_prefix("file:") {
+        let text = std::fs::read_to_string(path).ok()?;
+        return Some(text.trim().to_owned());
+    }
     std::env::var_os(name)?.into_string().ok()
 }
 

@@ -36,9 +36,11 @@ pub(super) struct Contents {
 pub(super) fn send_on(forward: &Forward, contents: Contents) -> Answers {
     let length = forward.body.len().to_string();
     let edits = &forward.request_headers;
-    let set = edits.set.iter();
-    let set = set.map(|(name, value)| (name.as_str(), value.as_str()));
-    let mut set: Vec<(&str, &str)> = set.collect();
+    let credential = forward.credential.as_ref();
+    let credential = credential.map(|it| (it.header.as_str(), it.value.as_str()));
+    let edited = edits.set.iter();
+    let edited = edited.map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut set: Vec<(&str, &str)> = credential.into_iter().chain(edited).collect();
     let endpoint = forward.endpoint.as_deref();
     set.extend(endpoint.map(|endpoint| ("x-vsr-destination-endpoint", endpoint)));
     let replaced = match contents.mode {

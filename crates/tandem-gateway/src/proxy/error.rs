@@ -9,6 +9,7 @@ use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
 use tandem_semantic_router::Rejection;
 
+use super::access::Refusal;
 use super::exchange::ResponseBody;
 use crate::headers::{RESPONSE_PATH, SCHEMA, set};
 
@@ -34,6 +35,10 @@ pub(super) enum ProxyError {
     Unreachable(#[source] hyper_util::client::legacy::Error),
     #[error("the upstream did not begin its answer within {0:?}")]
     Silent(Duration),
+    #[error("no server is configured for this model")]
+    NoServer,
+    #[error(transparent)]
+    Refused(Refusal),
     #[error("internal error")]
     Panicked,
 }
@@ -48,6 +53,9 @@ impl ProxyError {
             Self::SlowBody(_) | Self::CutOff => ErrorKind::InvalidRequest,
             Self::Unreachable(_) => ErrorKind::Upstream { retryable: true },
             Self::Silent(_) => ErrorKind::Timeout,
+            Self::NoServer => ErrorKind::Upstream { retryable: false },
+            Self::Refused(Refusal::Limited { .. }) => ErrorKind::RateLimited,
+            Self::Refused(_) => ErrorKind::Unauthorized,
             Self::Panicked => ErrorKind::Internal,
         }
     }
@@ -56,10 +64,10 @@ impl ProxyError {
     /// concerned.
     pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
-            Self::Path(_) | Self::Method { .. } | Self::Rejected(_) => None,
+            Self::Path(_) | Self::Method { .. } | Self::Rejected(_) | Self::Refused(_) => None,
             Self::TooLarge(_) | Self::SlowBody(_) => Some("parse_error"),
             Self::CutOff => Some("cancellation"),
-            Self::Unreachable(_) => Some("upstream_5xx"),
+            Self::Unreachable(_) | Self::NoServer => Some("upstream_5xx"),
             Self::Silent(_) => Some("timeout"),
             Self::Panicked => Some("internal"),
         }
@@ -69,6 +77,10 @@ impl ProxyError {
         let kind = self.kind();
         let allowed = match &self {
             Self::Method { allowed, .. } => Some(*allowed),
+            _ => None,
+        };
+        let refusal = match self {
+            Self::Refused(refusal) => Some(refusal),
             _ => None,
         };
         let close = matches!(self, Self::TooLarge(_) | Self::SlowBody(_) | Self::CutOff);
@@ -86,6 +98,13 @@ impl ProxyError {
         }
         if let Some(allowed) = allowed {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if let Some(refusal) = refusal {
+            let seconds = refusal.retry_after().map(|seconds| seconds.to_string());
+            match seconds {
+                Some(seconds) => set(headers, "retry-after", &seconds),
+                None => set(headers, "www-authenticate", "Bearer"),
+            }
         }
         // The rest of the body is not read, so the connection cannot be used again.
         if close {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::json;
 use tandem_protocol::header::REQUEST_ID;
@@ -17,12 +17,15 @@ use tandem_protocol::{ErrorKind, Fault};
 use tandem_runtime::http::{self as server, BodyError};
 use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
-    Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
+    Endpoint, Forward, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
 };
 use tracing::{Instrument, debug, error, warn};
 
 use super::Gateway;
+use super::access::{Grant, strip_identity};
+use super::access_log::AccessRecord;
 use super::error::{ProxyError, full, json as json_response};
+use super::forward::Sender;
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
 use crate::trace::{self, TRACEPARENT, TraceContext};
@@ -35,6 +38,8 @@ impl Gateway {
     /// Answers one request; errors are logged and counted here and nowhere else.
     pub(super) async fn handle(&self, request: Request<Body>) -> Response<ResponseBody> {
         let id = request_id(request.headers());
+        let record = self.options.access_log;
+        let record = record.then(|| AccessRecord::new(request.method(), request.uri(), &id));
         let answer = AssertUnwindSafe(self.dispatch(request, &id)).catch_unwind();
         let answer = answer.await.unwrap_or(Err(Failed {
             error: ProxyError::Panicked,
@@ -45,7 +50,10 @@ impl Gateway {
             Err(failed) => self.fail(failed, &id),
         };
         set(response.headers_mut(), REQUEST_ID, &id);
-        response
+        match record {
+            Some(record) => record.follow(response),
+            None => response,
+        }
     }
 
     async fn dispatch(
@@ -83,6 +91,12 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Failed> {
         let in_flight = self.metrics.enter();
         let (mut parts, body) = request.into_parts();
+        let grant = self.admit(router, &mut parts.headers)?;
+        let limits = grant.as_ref().map(Grant::headers).unwrap_or_default();
+        let client = match &grant {
+            Some(grant) => grant.client(),
+            None => client(router, &parts.headers),
+        };
         let trace = TraceContext::child_of(&parts.headers);
         if let Some(trace) = &trace {
             set(&mut parts.headers, TRACEPARENT, &trace.header());
@@ -94,7 +108,6 @@ impl Gateway {
             body: &body,
             request_id: id,
         };
-        let client = client(router, &parts.headers);
         let routed = router.route_for(request, &client);
         let routed = routed.instrument(span.clone()).await;
         self.metrics.routed(router, &routed);
@@ -102,15 +115,50 @@ impl Gateway {
             Routing::Respond(response) => Ok(immediate(response)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(forward) => {
-                let watch = Watch::new(in_flight, router, &forward.model, id, span);
+                let mut watch = Watch::new(in_flight, router, &forward.model, id, span);
+                watch.charge_to(grant, forward.body.len());
                 let model = watch.label().to_owned();
-                let answer = self.upstream.send(parts, forward, watch).await;
+                let answer = self.forward(router, parts, forward, watch).await;
+                let answer = answer.map(|answer| with_headers(answer, &limits));
                 answer.map_err(|error| Failed {
                     error,
                     model: Some(model),
                 })
             }
         }
+    }
+
+    /// Finds out who sent the request, where clients must say so, and that it may be sent.
+    fn admit(&self, router: &Router, headers: &mut HeaderMap) -> Result<Option<Grant>, ProxyError> {
+        let access = &router.config().access;
+        let admitted = self.accounts.admit(access, headers);
+        let grant = admitted.map_err(|refusal| {
+            self.proxy_metrics.refused(refusal.reason());
+            ProxyError::Refused(refusal)
+        })?;
+        if grant.is_some() {
+            strip_identity(headers, &router.config().identity);
+        }
+        Ok(grant)
+    }
+
+    async fn forward(
+        &self,
+        router: &Arc<Router>,
+        parts: Parts,
+        forward: Forward,
+        watch: Watch,
+    ) -> Result<Response<ResponseBody>, ProxyError> {
+        let pool = self.upstreams.of(router, &forward.model);
+        let pool = pool.ok_or(ProxyError::NoServer)?;
+        let timeout = pool.reliability().timeout;
+        let sender = Sender {
+            client: self.upstreams.client(),
+            pool: &pool,
+            metrics: &self.proxy_metrics,
+            timeout: timeout.unwrap_or(self.options.response_timeout),
+        };
+        sender.send(parts, forward, watch).await
     }
 
     /// The whole body, within the limits of size and time.
@@ -168,6 +216,16 @@ impl From<ProxyError> for Failed {
     fn from(error: ProxyError) -> Self {
         Self { error, model: None }
     }
+}
+
+fn with_headers(
+    mut answer: Response<ResponseBody>,
+    headers: &[(&'static str, String)],
+) -> Response<ResponseBody> {
+    for (name, value) in headers {
+        set(answer.headers_mut(), name, value);
+    }
+    answer
 }
 
 fn immediate(response: ImmediateResponse) -> Response<ResponseBody> {

@@ -1,8 +1,12 @@
 //! The embedded reverse proxy.
 
+mod access;
+mod access_log;
 mod error;
 mod exchange;
 mod forward;
+mod metrics;
+mod upstream;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,18 +15,30 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use http::{Request, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::registry::Registry;
 use tandem_runtime::Lifecycle;
 use tandem_runtime::http::{self as server, HttpOptions};
+use tandem_runtime::tls::{self, ClientConfig, TlsAcceptor};
 use tandem_semantic_router::Router;
+use tandem_semantic_router::config::Address;
 use tokio::net::TcpListener;
 use tower::service_fn;
 
 use crate::metrics::GatewayMetrics;
-use forward::Upstream;
+use access::Accounts;
+pub(crate) use access::Grant;
+use metrics::ProxyMetrics;
+use upstream::{HttpClient, Upstreams};
+
+/// How long an unused connection to a server is kept.
+const IDLE: Duration = Duration::from_secs(90);
 
 /// How the proxy treats its peers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct GatewayOptions {
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
@@ -32,12 +48,18 @@ pub struct GatewayOptions {
     pub body_timeout: Duration,
     /// Longest wait for a connection to the upstream.
     pub connect_timeout: Duration,
-    /// Longest wait for the upstream's response headers.
+    /// Longest wait for the upstream's response headers, where the model has no limit of its own.
     pub response_timeout: Duration,
     /// Most client connections at a time; more wait to be accepted.
     pub max_connections: usize,
     /// Longest wait for requests in flight after the shutdown began.
     pub drain_timeout: Duration,
+    /// Encrypts clients' connections; plain text without it.
+    pub tls: Option<TlsAcceptor>,
+    /// Whom the gateway trusts when it speaks TLS to servers.
+    pub trust: Arc<ClientConfig>,
+    /// Whether a line is logged for every request.
+    pub access_log: bool,
 }
 
 impl Default for GatewayOptions {
@@ -50,6 +72,9 @@ impl Default for GatewayOptions {
             response_timeout: Duration::from_secs(600),
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(5),
+            tls: None,
+            trust: tls::public_trust(),
+            access_log: false,
         }
     }
 }
@@ -62,45 +87,68 @@ pub enum GatewayError {
     Upstream(Uri),
 }
 
+/// What a gateway is made of.
+pub struct GatewayParts {
+    /// Decides. It may be swapped at any time; requests in flight keep the old one.
+    pub router: Arc<ArcSwap<Router>>,
+    /// Serves the models whose configuration names no server.
+    pub upstream: Option<Uri>,
+    /// Where requests are counted.
+    pub metrics: Arc<GatewayMetrics>,
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    /// Until when it serves.
+    pub lifecycle: Lifecycle,
+}
+
 /// A reverse proxy that does what the router decides.
 pub struct Gateway {
     router: Arc<ArcSwap<Router>>,
-    upstream: Upstream,
+    upstreams: Upstreams,
+    accounts: Accounts,
     options: GatewayOptions,
     metrics: Arc<GatewayMetrics>,
-    registry: Arc<Registry>,
+    proxy_metrics: ProxyMetrics,
+    registry: Registry,
+    lifecycle: Lifecycle,
 }
 
 impl Gateway {
-    /// A proxy in front of `upstream`. The router may be swapped at any time; requests in flight
-    /// keep the old one. `registry` is what `/metrics` shows.
+    /// A proxy in front of the servers that the router's configuration names, and of the upstream.
     ///
     /// # Errors
-    /// `upstream` is not a plain HTTP address.
-    pub fn new(
-        router: Arc<ArcSwap<Router>>,
-        upstream: &Uri,
-        options: GatewayOptions,
-        metrics: Arc<GatewayMetrics>,
-        registry: Arc<Registry>,
-    ) -> Result<Self, GatewayError> {
+    /// The upstream is not an HTTP address.
+    pub fn new(parts: GatewayParts, options: GatewayOptions) -> Result<Self, GatewayError> {
+        let GatewayParts {
+            router,
+            upstream,
+            metrics,
+            mut registry,
+            lifecycle,
+        } = parts;
+        let upstream = upstream.as_ref().map(address).transpose()?;
         Ok(Self {
             router,
-            upstream: Upstream::new(upstream, &options)?,
+            upstreams: Upstreams::new(client(&options), upstream, lifecycle.clone()),
+            accounts: Accounts::default(),
             options,
             metrics,
+            proxy_metrics: ProxyMetrics::register(&mut registry),
             registry,
+            lifecycle,
         })
     }
 
-    /// Serves until `lifecycle` stops, then waits for the requests in flight.
-    pub async fn serve(self, listener: TcpListener, lifecycle: Lifecycle) {
+    /// Serves until the lifecycle stops, then waits for the requests in flight.
+    pub async fn serve(self, listener: TcpListener) {
         let options = HttpOptions {
             header_timeout: self.options.header_timeout,
             drain_timeout: self.options.drain_timeout,
             max_connections: self.options.max_connections,
-            tls: None,
+            tls: self.options.tls.clone(),
         };
+        let lifecycle = self.lifecycle.clone();
+        self.upstreams.check_health(&self.router.load_full());
         let gateway = Arc::new(self);
         let handler = service_fn(move |request: Request<Body>| {
             let gateway = Arc::clone(&gateway);
@@ -109,4 +157,36 @@ impl Gateway {
         let routes = axum::Router::new().fallback_service(handler);
         server::serve(listener, routes, options, lifecycle).await;
     }
+}
+
+fn client(options: &GatewayOptions) -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(options.connect_timeout));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(ClientConfig::clone(&options.trust))
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(connector)
+}
+
+/// Where an upstream listens. A path that ends in `/v1` is that of the API.
+fn address(base: &Uri) -> Result<Address, GatewayError> {
+    let unusable = || GatewayError::Upstream(base.clone());
+    let tls = match base.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(unusable()),
+    };
+    let path = base.path().trim_end_matches('/');
+    Ok(Address {
+        tls,
+        authority: base.authority().ok_or_else(unusable)?.to_string(),
+        path: path.strip_suffix("/v1").unwrap_or(path).to_owned(),
+    })
 }

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use prometheus_client::registry::Registry;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
 use tandem_runtime::Lifecycle;
 use tandem_semantic_router::testing::FixedClassifier;
 use tandem_semantic_router::{Router, RouterConfig};
@@ -139,16 +139,17 @@ impl Harness {
         let router = Router::new(config.with_default_security(), Arc::new(classifier));
         let mut registry = Registry::default();
         let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-        let gateway = Gateway::new(
-            Arc::new(ArcSwap::from_pointee(router)),
-            &format!("http://{upstream}").parse().unwrap(),
-            options,
+        let parts = GatewayParts {
+            router: Arc::new(ArcSwap::from_pointee(router)),
+            upstream: Some(format!("http://{upstream}").parse().unwrap()),
             metrics,
-            Arc::new(registry),
-        );
+            registry,
+            lifecycle: lifecycle.clone(),
+        };
+        let gateway = Gateway::new(parts, options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        lifecycle.spawn_to_end(gateway.unwrap().serve(listener, lifecycle.clone()));
+        lifecycle.spawn_to_end(gateway.unwrap().serve(listener));
         Self {
             address,
             seen,

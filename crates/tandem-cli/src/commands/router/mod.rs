@@ -1,7 +1,6 @@
 //! `tandem router`: the semantic router as Envoy's external processor.
 
 mod flags;
-mod reload;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
-use tandem_classifier::{Classifier, Settings};
 use tandem_gateway::{
     Api, ApiOptions, ExtProc, ExtProcError, ExtProcOptions, GatewayMetrics, metrics_routes,
 };
@@ -22,11 +20,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::{bind, block_on, load_encoder};
-use crate::args::CacheArgs;
+use super::reload::{self, Reloader};
+use super::{EncoderArgs, bind, block_on};
 use crate::signals::Signals;
 pub(crate) use flags::with_long_flags;
-use reload::Reloader;
 
 /// Most time for the HTTP ports once ExtProc has stopped.
 const PAGE_DRAIN: Duration = Duration::from_millis(500);
@@ -78,16 +75,8 @@ pub(crate) struct RouterArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 50 << 20)]
     max_body_bytes: usize,
 
-    /// Encoder directory [default: the encoder inside this binary]
-    #[arg(long, value_name = "DIR")]
-    encoder: Option<PathBuf>,
-
-    /// Threads of the encoder
-    #[arg(long, value_name = "N", default_value_t = Settings::default().threads)]
-    classifier_threads: usize,
-
     #[command(flatten)]
-    cache: CacheArgs,
+    encoder: EncoderArgs,
 }
 
 /// Runs until a signal asks to stop.
@@ -134,7 +123,7 @@ impl Running {
         let first = reload::read(&args.config).await?;
         let config = first.config()?;
         let listeners = Listeners::bind(args).await?;
-        let classifier = load_classifier(args).await?;
+        let classifier = args.encoder.load().await?;
 
         let (envoy, pages) = (Lifecycle::new(), Lifecycle::new());
         let mut registry = Registry::default();
@@ -199,16 +188,6 @@ fn extproc_options(args: &RouterArgs) -> Result<ExtProcOptions> {
         identity: identity.transpose()?,
         drain_timeout: Duration::from_secs(args.drain_timeout),
     })
-}
-
-async fn load_classifier(args: &RouterArgs) -> Result<Arc<dyn Classifier>> {
-    let (encoder, cache) = (args.encoder.clone(), args.cache.directory());
-    let settings = Settings {
-        threads: args.classifier_threads,
-        ..Settings::default()
-    };
-    let load = move || load_encoder(encoder.as_deref(), &cache, settings);
-    Ok(Arc::new(tokio::task::spawn_blocking(load).await??))
 }
 
 impl Listeners {

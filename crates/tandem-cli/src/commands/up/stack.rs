@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use prometheus_client::registry::Registry;
 use tandem_classifier::{EncoderClassifier, Settings};
 use tandem_frontend::Frontend;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
 use tandem_runtime::Lifecycle;
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
@@ -103,8 +103,10 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
         classifier.classifier,
         frontend_address.port(),
         args,
-    )?;
-    http.spawn_to_end(gateway.serve(listeners.gateway, http.clone()));
+        &http,
+    )
+    .await?;
+    http.spawn_to_end(gateway.serve(listeners.gateway));
 
     for one in &workers {
         parts.push(one.part.clone());
@@ -275,11 +277,12 @@ async fn load_classifier(cache: &Path) -> Result<LoadedClassifier> {
     Ok(LoadedClassifier { classifier, part })
 }
 
-fn gateway(
+async fn gateway(
     config: RouterConfig,
     classifier: Arc<EncoderClassifier>,
     frontend_port: u16,
     args: &UpArgs,
+    http: &Lifecycle,
 ) -> Result<Gateway> {
     let host = if args.host.is_unspecified() {
         IpAddr::V4(Ipv4Addr::LOCALHOST)
@@ -290,23 +293,21 @@ fn gateway(
     let upstream = format!("http://{authority}").parse()?;
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = Arc::new(ArcSwap::from_pointee(router(
-        config,
-        classifier,
-        Arc::default(),
-    )));
+    let router = router(config, classifier, Arc::default());
+    router.warm_up().await;
     let options = GatewayOptions {
         max_body_bytes: args.frontend.body_limit_bytes(),
         drain_timeout: DRAIN_TIMEOUT,
         ..GatewayOptions::default()
     };
-    Ok(Gateway::new(
-        router,
-        &upstream,
-        options,
+    let parts = GatewayParts {
+        router: Arc::new(ArcSwap::from_pointee(router)),
+        upstream: Some(upstream),
         metrics,
-        Arc::new(registry),
-    )?)
+        registry,
+        lifecycle: http.clone(),
+    };
+    Ok(Gateway::new(parts, options)?)
 }
 
 async fn wait_until_ready(frontend: &Frontend, model: &str) -> Result<&'static str> {
