@@ -5,4 +5,5 @@
 mod errors;
 mod harness;
 mod routing;
+mod servers;
 mod streaming;
