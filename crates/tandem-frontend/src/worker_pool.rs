@@ -9,11 +9,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tandem_kv_router::{
-    IndexConfig, KvRouter, Prompt, RouterConfig, RouterMode, Score, SelectRequest, Selection,
-    Worker, WorkerCandidate,
+    IndexConfig, KvRouter, Prompt, RouterConfig, RouterMode as KvRouterMode, Score, SelectRequest,
+    Selection, Worker, WorkerCandidate,
 };
 use tandem_protocol::engine::RouterConfigOverride;
 use tandem_protocol::load::ActiveSequenceChange;
+use tandem_runtime::instances::Instances;
 use tandem_runtime::{
     Discovery, EndpointId, Instance, InstanceWatch, Lifecycle, Messaging, RequestPlane,
 };
@@ -22,8 +23,11 @@ use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
 use crate::busy::BusyMonitor;
+use crate::config::{RouterMode, RoutingArgs};
+use crate::error::FrontendError;
 use crate::kv_feed;
 use crate::replica_sync::{self, ReplicaSync};
+use crate::server::Planes;
 
 /// How long an instance that did not respond is left alone.
 const INHIBITED: Duration = Duration::from_secs(5);
@@ -131,6 +135,21 @@ pub(crate) struct WorkerChoice<'a> {
 }
 
 impl PoolFactory {
+    /// Pools that choose as `args` say and reach their workers over `planes`.
+    pub(crate) fn new(args: &RoutingArgs, planes: &Planes, lifecycle: &Lifecycle) -> Self {
+        let by_kv = args.router_mode == RouterMode::Kv;
+        Self {
+            discovery: Arc::clone(&planes.discovery),
+            messaging: Arc::clone(&planes.messaging),
+            plane: Arc::clone(&planes.requests),
+            router: args.router_config(),
+            kv_events: !args.no_kv_events && by_kv,
+            busy_threshold: args.busy_threshold,
+            replica_sync: args.router_replica_sync && by_kv,
+            lifecycle: lifecycle.clone(),
+        }
+    }
+
     /// A pool of the instances of `endpoint`, all of which serve the model of `card`.
     pub(crate) fn start(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
         let lifecycle = self.lifecycle.child();
@@ -175,7 +194,7 @@ impl PoolFactory {
         if self.kv_events {
             kv_feed::start(self, &pool, &router_id, &lifecycle);
         }
-        if self.router.mode == RouterMode::Kv {
+        if self.router.mode == KvRouterMode::Kv {
             self.register(&pool, &router_id, &lifecycle);
         }
         pool
@@ -198,6 +217,16 @@ impl PoolFactory {
             // The lease takes the key along if this does not.
             drop(discovery.delete(&key).await);
         });
+    }
+}
+
+impl NoChoice {
+    /// What a client of `model` is told.
+    pub(crate) fn error(self, model: &str) -> FrontendError {
+        match self {
+            Self::Nobody => FrontendError::NoWorkers(model.to_owned()),
+            Self::AllBusy => FrontendError::AllBusy(model.to_owned()),
+        }
     }
 }
 
@@ -227,20 +256,33 @@ impl WorkerPool {
         &self.router
     }
 
-    /// Most tokens of the prompt that any one worker has cached.
-    pub(crate) fn best_overlap(&self, prompt: &Prompt) -> usize {
+    /// Tokens of the prompt that have to be computed on the worker that has most of it cached.
+    pub(crate) fn least_uncached(&self, prompt: &Prompt) -> usize {
+        let instances = self.instances.current();
         let overlaps = self.router.overlaps(&prompt.blocks);
-        let blocks = overlaps.iter().map(|(_, blocks)| blocks).max().unwrap_or(0);
-        usize::try_from(blocks)
+        // The index may also know workers that are gone, or that this process must not ask.
+        let reachable = |worker: &Worker| instances.contains_key(&worker.worker_id);
+        let overlaps = overlaps.iter().filter(|(worker, _)| reachable(worker));
+        let blocks = overlaps.map(|(_, blocks)| blocks).max().unwrap_or(0);
+        let cached = usize::try_from(blocks)
             .unwrap_or(usize::MAX)
-            .saturating_mul(self.block_size())
+            .saturating_mul(self.block_size());
+        prompt.tokens.saturating_sub(cached)
     }
 
     /// Chooses a worker.
     pub(crate) fn choose(self: &Arc<Self>, choice: WorkerChoice<'_>) -> Result<Chosen, NoChoice> {
+        self.choose_among(choice, &|_| true)
+    }
+
+    /// Chooses one of the workers that are `eligible`.
+    pub(crate) fn choose_among(
+        self: &Arc<Self>,
+        choice: WorkerChoice<'_>,
+        eligible: &dyn Fn(&Instance) -> bool,
+    ) -> Result<Chosen, NoChoice> {
         let instances = self.instances.current();
-        let free = self.candidates(instances.keys().copied(), choice.excluded);
-        let candidates = self.without_busy(free)?;
+        let candidates = self.free(&instances, choice.excluded, eligible)?;
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}:{number}", choice.request_id);
         let request = SelectRequest {
@@ -274,6 +316,28 @@ impl WorkerPool {
         })
     }
 
+    /// Whom [`WorkerPool::choose_among`] would choose; the request is not counted.
+    pub(crate) fn first_choice(
+        &self,
+        choice: WorkerChoice<'_>,
+        eligible: &dyn Fn(&Instance) -> bool,
+    ) -> Result<Instance, NoChoice> {
+        let instances = self.instances.current();
+        let candidates = self.free(&instances, choice.excluded, eligible)?;
+        let request = SelectRequest {
+            id: choice.request_id,
+            prompt: choice.prompt,
+            overrides: RouterConfigOverride::default(),
+            remote_prefill: choice.remote_prefill,
+        };
+        let selection = self
+            .router
+            .select(&request, &candidates, &mut rand::rng())
+            .ok_or(NoChoice::Nobody)?;
+        let worker = selection.chosen.candidate.worker.worker_id;
+        instances.get(&worker).cloned().ok_or(NoChoice::Nobody)
+    }
+
     /// What the other routers have to know of a request.
     fn added(&self, choice: &WorkerChoice<'_>, overlap_blocks: u32) -> ActiveSequenceChange {
         let prompt = choice.prompt;
@@ -290,6 +354,18 @@ impl WorkerPool {
                 overlap_blocks
             },
         }
+    }
+
+    /// The eligible workers that may be chosen and are not busy.
+    fn free(
+        &self,
+        instances: &Instances,
+        excluded: &[u64],
+        eligible: &dyn Fn(&Instance) -> bool,
+    ) -> Result<Vec<WorkerCandidate>, NoChoice> {
+        let eligible = instances.values().filter(|instance| eligible(instance));
+        let ids = eligible.map(|instance| instance.instance_id);
+        self.without_busy(self.candidates(ids, excluded))
     }
 
     /// Those of `candidates` that are not busy.
