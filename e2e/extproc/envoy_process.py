@@ -23,15 +23,17 @@ BUFFER_LIMIT = 50 << 20
 
 @dataclass(frozen=True)
 class Door:
-    """One listener: which router decides, which upstream answers, and how bodies are shown."""
+    """One listener: which router decides, which upstream answers, and how bodies are shown. Without
+    an upstream the router picks one, by `header` or by `metadata`."""
 
     router: int
-    upstream: int
+    upstream: int | None
     request_body: str = "BUFFERED"
     response_body: str = "BUFFERED"
     failure_mode_allow: bool = False
     tls: bool = False
     buffer_limit: int = BUFFER_LIMIT
+    picked_by: str = "header"
 
 
 def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) -> dict:
@@ -64,6 +66,22 @@ def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) ->
     return cluster
 
 
+def _picked_cluster(name: str, picked_by: str) -> dict:
+    """A cluster without hosts: the router says where each request goes."""
+    destination = "x-gateway-destination-endpoint"
+    by = {
+        "header": {"use_http_header": True, "http_header_name": destination},
+        "metadata": {"metadata_key": {"key": "envoy.lb", "path": [{"key": destination}]}},
+    }
+    return {
+        "name": name,
+        "type": "ORIGINAL_DST",
+        "connect_timeout": "5s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "original_dst_lb_config": by[picked_by],
+    }
+
+
 def _filter(name: str, door: Door) -> dict:
     duplex = "FULL_DUPLEX_STREAMED"
     trailers = {
@@ -84,6 +102,7 @@ def _filter(name: str, door: Door) -> dict:
                 "timeout": "60s",
             },
             "message_timeout": "60s",
+            "metadata_options": {"receiving_namespaces": {"untyped": ["envoy.lb"]}},
             "processing_mode": {
                 "request_header_mode": "SEND",
                 "request_body_mode": door.request_body,
@@ -126,7 +145,10 @@ def config(doors: dict[str, Door]) -> dict:
     clusters = []
     for name, door in doors.items():
         clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
-        clusters.append(_cluster(f"upstream-{name}", door.upstream))
+        if door.upstream is None:
+            clusters.append(_picked_cluster(f"upstream-{name}", door.picked_by))
+        else:
+            clusters.append(_cluster(f"upstream-{name}", door.upstream))
     listeners = [_listener(name, door) for name, door in doors.items()]
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},

@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Run one worker of a cluster: an engine that registers in etcd
     Worker(Box<WorkerCommandArgs>),
     /// Run the semantic router beside Envoy, as its external processor
-    Router(RouterArgs),
+    Router(Box<RouterArgs>),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets
