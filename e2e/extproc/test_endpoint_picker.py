@@ -24,6 +24,8 @@ DESTINATION = "x-gateway-destination-endpoint"
 MATH = "What is the derivative of x squared?"
 AUTO = "MoM"
 DOORS = ["header", "metadata"]
+BUSY = long_text("gorse")
+"""Whole blocks of a running request are what makes its worker look busy."""
 
 
 @dataclass
@@ -81,7 +83,7 @@ def wait_until_picked(pool: Pool) -> None:
         eventually(lambda: post(pool.port(), CHAT, body("Hi", 1)).status == 200)
 
     def spread() -> bool:
-        with EventStream(pool.port(), CHAT, body("Go on", 200, stream=True)) as stream:
+        with EventStream(pool.port(), CHAT, body(BUSY, 200, stream=True)) as stream:
             next(stream.events())
             assert post(pool.port(), CHAT, body("Hi", 1)).status == 200
         return all(pool.served())
@@ -120,7 +122,7 @@ def test_a_repeated_prompt_goes_where_it_is_cached(pool: Pool, door: str) -> Non
 @pytest.mark.parametrize("door", DOORS)
 def test_requests_at_the_same_time_are_spread(pool: Pool, door: str) -> None:
     before = pool.served()
-    with EventStream(pool.port(door), CHAT, body("Go on", 3000, stream=True)) as stream:
+    with EventStream(pool.port(door), CHAT, body(BUSY, 3000, stream=True)) as stream:
         next(stream.events())
         assert post(pool.port(door), CHAT, body("And you", 4)).status == 200
     gained = [now - then for now, then in zip(pool.served(), before, strict=True)]

@@ -13,6 +13,10 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tandem_frontend::{Frontend, FrontendArgs, Picker, Planes};
 use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, FinishReason};
+use tandem_protocol::kv::{
+    HashScope, KvEvent, KvEventData, RouterEvent, StoredBlock, StoredBlocks, hash_blocks,
+    hash_sequence,
+};
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
@@ -159,6 +163,28 @@ impl Stage {
         self.messaging.publish(subject, report).await.unwrap();
     }
 
+    /// Tells everybody that a worker has these tokens cached.
+    pub(crate) async fn cached(&self, worker_id: u64, tokens: &[u32]) {
+        let blocks = hash_blocks(tokens, 16, HashScope::default());
+        let sequence = hash_sequence(&blocks);
+        let stored =
+            std::iter::zip(sequence, blocks).map(|(block_hash, tokens_hash)| StoredBlock {
+                block_hash,
+                tokens_hash,
+            });
+        let event = KvEvent {
+            event_id: 1,
+            data: KvEventData::Stored(StoredBlocks {
+                parent_hash: None,
+                blocks: stored.collect(),
+            }),
+            dp_rank: 0,
+        };
+        let event = serde_json::to_vec(&RouterEvent { worker_id, event }).unwrap();
+        let subject = "namespace.ns.component.backend.kv-events";
+        self.messaging.append(subject, event.into()).await.unwrap();
+    }
+
     /// A worker that joins; dropping the endpoint kills it, but it stays registered.
     pub(crate) async fn join(&self, script: Script) -> (Actor, ServedEndpoint) {
         let (actor, served, _) = self.join_at(script, None).await;
@@ -226,7 +252,8 @@ impl Stage {
     }
 
     /// Status and body of a completion of `prompt`.
-    pub(crate) async fn complete(&self, prompt: &str, max_tokens: u32) -> (u16, Value) {
+    pub(crate) async fn complete(&self, prompt: impl Into<Value>, max_tokens: u32) -> (u16, Value) {
+        let prompt: Value = prompt.into();
         let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
         let (status, body) = self
             .send("POST", "/v1/completions", &body.to_string())
