@@ -54,16 +54,20 @@ def start_worker(cluster: Cluster, namespace: str, *flags: str) -> Node:
     return cluster.worker("--namespace", namespace, "--threads", "1", *http, *flags)
 
 
+def start_picker(cluster: Cluster, *flags: str) -> Router:
+    """A router that picks endpoints; use it in a `with` block."""
+    ports = ("--port", "0", "--api-port", "0", "--metrics-port", "0", "--bind-address", "127.0.0.1")
+    flags = ("--epp", "--cache-dir", str(cluster.cache), *flags)
+    command = ("router", "--config", str(CONFIGS / "default.yaml"), *ports, *flags)
+    router = Router(cluster.binary, *command, env=cluster.env | {"TANDEM_MODEL": MODEL})
+    return router.wait_until_ready()
+
+
 @contextmanager
 def open_pool(cluster: Cluster, namespace: str) -> Iterator[Pool]:
     """Two workers in a namespace of their own."""
     workers = [start_worker(cluster, namespace) for _ in range(2)]
-    ports = ("--port", "0", "--api-port", "0", "--metrics-port", "0", "--bind-address", "127.0.0.1")
-    flags = ("--epp", "--namespace", namespace, "--cache-dir", str(cluster.cache))
-    command = ("router", "--config", str(CONFIGS / "default.yaml"), *ports, *flags)
-    env = cluster.env | {"TANDEM_MODEL": MODEL}
-    with Router(cluster.binary, *command, env=env) as router:
-        router.wait_until_ready()
+    with start_picker(cluster, "--namespace", namespace) as router:
         duplex = "FULL_DUPLEX_STREAMED"
         doors = {
             "header": Door(router.extproc, None),
@@ -192,6 +196,30 @@ def test_prefill_workers_are_used_behind_a_picker(cluster: Cluster) -> None:
     assert other.figure("requests_total") == 0, "a worker serves only what it was sent"
     for node in (decode, other, prefill):
         node.stop()
+
+
+def test_servers_that_do_not_register_are_picked_too(cluster: Cluster, pool: Pool) -> None:
+    """Neither etcd nor NATS is asked: what is cached is guessed."""
+    nowhere = ("--etcd-endpoints", "http://127.0.0.1:1", "--nats-server", "nats://127.0.0.1:1")
+    ports = [openai_port(worker) for worker in pool.workers]
+    servers = [flag for port in ports for flag in ("--epp-endpoint", f"127.0.0.1:{port}")]
+    with (
+        start_picker(cluster, *nowhere, *servers) as router,
+        Envoy({"door": Door(router.extproc, None)}) as envoy,
+    ):
+        door = envoy.port("door")
+        eventually(lambda: request(door, "GET", "/live").status == 200)
+        for topic in ("fern", "moss", "reed"):
+            ask = lambda topic=topic: post(door, CHAT, body(long_text(topic), 2)).json()["usage"]
+            assert ask()["prompt_tokens_details"]["cached_tokens"] < LONG_TOKENS.start // 2
+            assert ask()["prompt_tokens_details"]["cached_tokens"] > LONG_TOKENS.start // 2
+        with EventStream(door, CHAT, body(BUSY, 500, stream=True)) as stream:
+            next(stream.events())
+            before = pool.served()
+            assert post(door, CHAT, body(long_text("sedge"), 2)).status == 200
+            running = [worker.figure("running_requests") for worker in pool.workers]
+            gained = [now - then for now, then in zip(pool.served(), before, strict=True)]
+            assert gained == [1 - one for one in running]
 
 
 def test_workers_come_and_go(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ mod preprocess;
 mod replica_sync;
 mod respond;
 mod server;
+mod server_pool;
 mod worker_pool;
 
 pub use answer::Form;

@@ -183,7 +183,7 @@ impl Follower {
                 info!(model_name = name, "prefill workers joined");
                 model
                     .prefill
-                    .store(Some(self.pools.start(&endpoint, &card)));
+                    .store(Some(self.pools.start(&endpoint, (&card).into())));
             }
             (None, Some(pool)) => {
                 info!(model_name = name, "prefill workers left");
@@ -222,7 +222,7 @@ impl Follower {
                 return None;
             }
         };
-        let decode = self.pools.start(&endpoint, &card);
+        let decode = self.pools.start(&endpoint, (&card).into());
         Some(Arc::new(Model {
             card,
             eos_token_ids,

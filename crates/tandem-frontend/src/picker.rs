@@ -1,6 +1,7 @@
 //! Choosing a worker for a request that somebody else sends there: a proxy, over HTTP.
 
 use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,15 +14,44 @@ use tandem_runtime::{Instance, Lifecycle};
 use crate::answer::Form;
 use crate::config::RoutingArgs;
 use crate::error::FrontendError;
-use crate::model_registry::{Model, ModelRegistry};
+use crate::model_registry::ModelRegistry;
 use crate::preprocess;
 use crate::server::Planes;
+use crate::server_pool;
 use crate::worker_pool::{Chosen, WorkerChoice, WorkerPool};
 
 /// Chooses workers as a frontend would, among those that serve the OpenAI API themselves.
 pub struct Picker {
-    registry: Arc<ModelRegistry>,
-    max_local_prefill: usize,
+    source: Source,
+}
+
+/// Who there is to choose from.
+#[derive(Clone)]
+enum Source {
+    /// Workers that register, with their models.
+    Models {
+        registry: Arc<ModelRegistry>,
+        max_local_prefill: usize,
+    },
+    /// Servers that register nowhere.
+    Servers(Arc<WorkerPool>),
+}
+
+/// What a request makes the chosen worker do.
+struct Demand {
+    pool: Arc<WorkerPool>,
+    /// Name of the model.
+    model: String,
+    /// Longest first; at least one.
+    prompts: Vec<Demanded>,
+}
+
+/// A prompt to generate from.
+#[derive(Clone)]
+struct Demanded {
+    prompt: Arc<Prompt>,
+    /// Whether a prefill worker will compute it.
+    remote_prefill: bool,
 }
 
 /// A request that needs a worker.
@@ -51,8 +81,7 @@ pub struct Picked {
 
 /// One of the sequences that a request makes a worker generate.
 struct Sequence {
-    prompt: Arc<Prompt>,
-    remote_prefill: bool,
+    demanded: Demanded,
     /// What counts on the worker; nothing where that is not one of ours.
     chosen: Option<Chosen>,
 }
@@ -61,8 +90,18 @@ impl Picker {
     /// Starts to follow the models in discovery.
     pub fn start(args: &RoutingArgs, planes: &Planes, lifecycle: &Lifecycle) -> Self {
         Self {
-            registry: ModelRegistry::start(args, planes, lifecycle),
-            max_local_prefill: args.max_local_prefill,
+            source: Source::Models {
+                registry: ModelRegistry::start(args, planes, lifecycle),
+                max_local_prefill: args.max_local_prefill,
+            },
+        }
+    }
+
+    /// Starts to follow the health of servers that register nowhere. What they have cached is
+    /// guessed from where similar prompts went before.
+    pub fn of_servers(args: &RoutingArgs, servers: &[SocketAddr], lifecycle: &Lifecycle) -> Self {
+        Self {
+            source: Source::Servers(server_pool::start(args, servers, lifecycle)),
         }
     }
 
@@ -76,13 +115,13 @@ impl Picker {
         allowed: &(dyn Fn(&str) -> bool + Send + Sync),
     ) -> Result<Picked, FrontendError> {
         let (form, body) = (request.form, request.body.clone());
-        let registry = Arc::clone(&self.registry);
+        let source = self.source.clone();
         // A long prompt takes milliseconds.
-        let reading = tokio::task::spawn_blocking(move || read(&registry, form, &body));
-        let (model, prompts) = reading
+        let reading = tokio::task::spawn_blocking(move || source.demand(form, &body));
+        let demand = reading
             .await
             .map_err(|error| FrontendError::Internal(error.to_string()))??;
-        self.choose(&model, prompts, &request, allowed)
+        demand.choose(&request, allowed)
     }
 
     /// Chooses any worker whose address is `allowed`, for a request that holds no prompt; `None` if
@@ -96,47 +135,74 @@ impl Picker {
             excluded: &[],
         };
         let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
-        let models = self.registry.models().into_iter();
-        let found = models.filter_map(|model| {
-            let instance = model.decode.first_choice(choice, &eligible).ok()?;
-            Some(Picked::on(&instance, &model.decode, ""))
+        let found = self.source.pools().into_iter().filter_map(|pool| {
+            let instance = pool.first_choice(choice, &eligible).ok()?;
+            Some(Picked::on(&instance, &pool, ""))
         });
         found.choose(&mut rand::rng())
     }
 
     /// Whether a worker can be picked.
     pub fn is_ready(&self) -> bool {
-        let mut models = self.registry.models().into_iter();
-        models.any(|model| {
-            let instances = model.decode.instances().current();
+        self.source.pools().iter().any(|pool| {
+            let instances = pool.instances().current();
             instances.values().any(|one| address(one).is_some())
         })
     }
+}
 
+impl Source {
+    /// Those that answer.
+    fn pools(&self) -> Vec<Arc<WorkerPool>> {
+        match self {
+            Self::Models { registry, .. } => {
+                let models = registry.models().into_iter();
+                models.map(|model| Arc::clone(&model.decode)).collect()
+            }
+            Self::Servers(pool) => vec![Arc::clone(pool)],
+        }
+    }
+
+    fn demand(&self, form: Form, body: &[u8]) -> Result<Demand, FrontendError> {
+        match self {
+            Self::Models {
+                registry,
+                max_local_prefill,
+            } => demand(registry, *max_local_prefill, form, body),
+            Self::Servers(pool) => {
+                let (model, prompt) = server_pool::read(body, pool.block_size())?;
+                Ok(Demand {
+                    pool: Arc::clone(pool),
+                    model,
+                    prompts: vec![Demanded {
+                        prompt: Arc::new(prompt),
+                        remote_prefill: false,
+                    }],
+                })
+            }
+        }
+    }
+}
+
+impl Demand {
     /// The worker of the longest prompt takes all of them: they come in one request.
     fn choose(
-        &self,
-        model: &Model,
-        prompts: Vec<Arc<Prompt>>,
+        self,
         request: &PickRequest<'_>,
         allowed: &dyn Fn(&str) -> bool,
     ) -> Result<Picked, FrontendError> {
-        let (pool, name) = (&model.decode, &model.card.display_name);
+        let Self {
+            pool,
+            model,
+            prompts,
+        } = self;
         let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
-        let prefill = model.prefill.load().is_some();
-        let remote =
-            |prompt: &Prompt| prefill && pool.least_uncached(prompt) > self.max_local_prefill;
         let mut prompts = prompts.into_iter();
-        let longest = prompts.next().unwrap_or_default();
-        let choice = WorkerChoice {
-            request_id: request.request_id,
-            prompt: &longest,
-            remote_prefill: remote(&longest),
-            excluded: &[],
-        };
+        let longest = prompts.next().expect("a request has at least one prompt");
+        let choice = longest.choice(request.request_id);
         let chosen = pool.choose_among(choice, &eligible);
-        let chosen = chosen.map_err(|no_choice| no_choice.error(name))?;
-        let mut picked = Picked::on(&chosen.instance, pool, request.request_id);
+        let chosen = chosen.map_err(|no_choice| no_choice.error(&model))?;
+        let mut picked = Picked::on(&chosen.instance, &pool, request.request_id);
         let mut excluded = vec![chosen.instance.instance_id];
         while picked.fallbacks.len() < request.fallbacks {
             let choice = WorkerChoice {
@@ -149,17 +215,25 @@ impl Picker {
             excluded.push(next.instance_id);
             picked.fallbacks.extend(next.http);
         }
-        let remote_prefill = choice.remote_prefill;
         picked.sequences.push(Sequence {
-            prompt: longest,
-            remote_prefill,
+            demanded: longest.clone(),
             chosen: Some(chosen),
         });
-        for prompt in prompts {
-            let remote_prefill = remote(&prompt);
-            picked.add(prompt, remote_prefill);
+        for demanded in prompts {
+            picked.add(demanded);
         }
         Ok(picked)
+    }
+}
+
+impl Demanded {
+    fn choice<'a>(&'a self, request_id: &'a str) -> WorkerChoice<'a> {
+        WorkerChoice {
+            request_id,
+            prompt: &self.prompt,
+            remote_prefill: self.remote_prefill,
+            excluded: &[],
+        }
     }
 }
 
@@ -206,13 +280,9 @@ impl Picked {
             .find(|one| address(one) == Some(endpoint));
         endpoint.clone_into(&mut self.endpoint);
         self.instance_id = serving.map(|instance| instance.instance_id);
-        for Sequence {
-            prompt,
-            remote_prefill,
-            ..
-        } in std::mem::take(&mut self.sequences)
-        {
-            self.add(prompt, remote_prefill);
+        for sequence in std::mem::take(&mut self.sequences) {
+            drop(sequence.chosen);
+            self.add(sequence.demanded);
         }
         if std::mem::take(&mut self.prefilled) {
             self.prefill_completed();
@@ -227,20 +297,11 @@ impl Picked {
     }
 
     /// Counts one more sequence on the worker.
-    fn add(&mut self, prompt: Arc<Prompt>, remote_prefill: bool) {
-        let choice = WorkerChoice {
-            request_id: &self.request_id,
-            prompt: &prompt,
-            remote_prefill,
-            excluded: &[],
-        };
+    fn add(&mut self, demanded: Demanded) {
+        let choice = demanded.choice(&self.request_id);
         let here = |instance: &Instance| self.instance_id == Some(instance.instance_id);
         let chosen = self.pool.choose_among(choice, &here).ok();
-        self.sequences.push(Sequence {
-            prompt,
-            remote_prefill,
-            chosen,
-        });
+        self.sequences.push(Sequence { demanded, chosen });
     }
 }
 
@@ -249,12 +310,13 @@ fn address(instance: &Instance) -> Option<&str> {
     instance.http.as_deref()
 }
 
-/// The model that a body asks for, and the prompt of every sequence to generate, longest first.
-fn read(
+/// What a body makes a worker of its model do.
+fn demand(
     registry: &ModelRegistry,
+    max_local_prefill: usize,
     form: Form,
     body: &[u8],
-) -> Result<(Arc<Model>, Vec<Arc<Prompt>>), FrontendError> {
+) -> Result<Demand, FrontendError> {
     let (model, prepared, choices) = match form {
         Form::Chat => {
             let request = ChatRequest::from_body(body)?;
@@ -269,11 +331,21 @@ fn read(
             (model, prepared, request.sampling.choices())
         }
     };
+    let pool = Arc::clone(&model.decode);
+    let prefill = model.prefill.load().is_some();
     let mut prompts = Vec::new();
     for one in &prepared {
-        let prompt = Arc::new(model.prompt(&one.engine.token_ids));
-        prompts.extend((0..choices).map(|_| Arc::clone(&prompt)));
+        let prompt = model.prompt(&one.engine.token_ids);
+        let demanded = Demanded {
+            remote_prefill: prefill && pool.least_uncached(&prompt) > max_local_prefill,
+            prompt: Arc::new(prompt),
+        };
+        prompts.extend((0..choices).map(|_| demanded.clone()));
     }
-    prompts.sort_by_key(|prompt| Reverse(prompt.tokens));
-    Ok((model, prompts))
+    prompts.sort_by_key(|one| Reverse(one.prompt.tokens));
+    Ok(Demand {
+        pool,
+        model: model.card.display_name.clone(),
+        prompts,
+    })
 }

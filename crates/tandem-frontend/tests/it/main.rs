@@ -3,4 +3,5 @@
 
 mod faults;
 mod picker;
+mod servers;
 mod stage;

@@ -100,9 +100,9 @@ pub(crate) struct Stage {
 }
 
 #[derive(Parser)]
-struct Flags {
+pub(crate) struct Flags {
     #[command(flatten)]
-    frontend: FrontendArgs,
+    pub(crate) frontend: FrontendArgs,
 }
 
 impl Stage {

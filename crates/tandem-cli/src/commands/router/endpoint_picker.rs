@@ -1,5 +1,6 @@
 //! The workers of a cluster, for a router that also picks the endpoint of each request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,11 @@ pub(super) struct EndpointPickerArgs {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "epp")]
     epp_fallbacks: usize,
 
+    /// Server to pick, that does not register in etcd; may be repeated, and then etcd and NATS are
+    /// not asked
+    #[arg(long = "epp-endpoint", value_name = "IP:PORT", requires = "epp")]
+    epp_endpoints: Vec<SocketAddr>,
+
     /// Namespace whose workers are picked [default: all]
     #[arg(long, value_name = "NAME", env = "DYN_NAMESPACE")]
     namespace: Option<String>,
@@ -46,15 +52,13 @@ impl EndpointPickerArgs {
             return Ok(None);
         }
         let lifecycle = Lifecycle::new();
-        let planes = self.planes.connect(&lifecycle).await?;
-        let discovery = Arc::clone(&planes.discovery);
-        let planes = Planes {
-            discovery: planes.discovery,
-            messaging: planes.messaging,
-            requests: planes.requests,
-            namespace: self.namespace.clone(),
+        let (picker, discovery) = if self.epp_endpoints.is_empty() {
+            let (picker, discovery) = self.join(&lifecycle).await?;
+            (picker, Some(discovery))
+        } else {
+            let servers = &self.epp_endpoints;
+            (Picker::of_servers(&self.routing, servers, &lifecycle), None)
         };
-        let picker = Picker::start(&self.routing, &planes, &lifecycle);
         Ok(Some(WorkerPicker {
             workers: Arc::new(Workers {
                 picker,
@@ -64,12 +68,27 @@ impl EndpointPickerArgs {
             lifecycle,
         }))
     }
+
+    /// A picker among the workers in etcd.
+    async fn join(&self, lifecycle: &Lifecycle) -> Result<(Picker, Arc<EtcdDiscovery>)> {
+        let planes = self.planes.connect(lifecycle).await?;
+        let discovery = Arc::clone(&planes.discovery);
+        let planes = Planes {
+            discovery: planes.discovery,
+            messaging: planes.messaging,
+            requests: planes.requests,
+            namespace: self.namespace.clone(),
+        };
+        let picker = Picker::start(&self.routing, &planes, lifecycle);
+        Ok((picker, discovery))
+    }
 }
 
-/// A picker among the workers that register in etcd.
+/// A picker, and what it needs to run.
 pub(super) struct WorkerPicker {
     workers: Arc<Workers>,
-    discovery: Arc<EtcdDiscovery>,
+    /// Where this process has registered, if it has.
+    discovery: Option<Arc<EtcdDiscovery>>,
     lifecycle: Lifecycle,
 }
 
@@ -81,7 +100,9 @@ impl WorkerPicker {
 
     /// Leaves the cluster.
     pub(super) async fn stop(self) {
-        if let Err(error) = self.discovery.revoke().await {
+        if let Some(discovery) = self.discovery
+            && let Err(error) = discovery.revoke().await
+        {
             warn!(%error, "failed to give the lease back");
         }
         if let Err(error) = self.lifecycle.stop(Duration::from_secs(2)).await {
