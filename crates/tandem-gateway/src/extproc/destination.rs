@@ -82,3 +82,26 @@ fn text(value: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    /// Bytes that Google's own implementation writes for the same contents.
+    #[test]
+    fn metadata_has_the_form_of_google_protobuf() {
+        let golden = b"\n?\n\x08envoy.lb\x123*1\n/\n\x1ex-gateway-destination-endpoint\x12\r\x1a\x0b10.0.0.1:80";
+        let written = metadata("10.0.0.1:80".to_owned()).encode_to_vec();
+        assert_eq!(written, golden);
+
+        let golden = b"\nF\n%x-gateway-destination-endpoint-subset\x12\x1d2\x1b\n\r\x1a\x0b10.0.0.1:80\n\n\x1a\x0810.0.0.2";
+        let hint = Struct::decode(&golden[..]).unwrap();
+        let context = Metadata {
+            filter_metadata: HashMap::from([(SUBSET_NAMESPACE.to_owned(), hint)]),
+        };
+        let read = subset(&context).unwrap();
+        assert_eq!(read, EndpointSubset::new(["10.0.0.1:80", "10.0.0.2"]));
+    }
+}
