@@ -17,6 +17,7 @@ from tandem_process import Lines
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
 TYPES = "type.googleapis.com/envoy.extensions"
+SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 BUFFER_LIMIT = 50 << 20
 """`connection.bufferLimit` of the seeds' ClientTrafficPolicy."""
 
@@ -34,6 +35,8 @@ class Door:
     tls: bool = False
     buffer_limit: int = BUFFER_LIMIT
     picked_by: str = "header"
+    subset: tuple[str, ...] | None = None
+    """Endpoints of which the router must pick one."""
 
 
 def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) -> dict:
@@ -102,7 +105,10 @@ def _filter(name: str, door: Door) -> dict:
                 "timeout": "60s",
             },
             "message_timeout": "60s",
-            "metadata_options": {"receiving_namespaces": {"untyped": ["envoy.lb"]}},
+            "metadata_options": {
+                "forwarding_namespaces": {"untyped": ["envoy.lb", SUBSET_NAMESPACE]},
+                "receiving_namespaces": {"untyped": ["envoy.lb"]},
+            },
             "processing_mode": {
                 "request_header_mode": "SEND",
                 "request_body_mode": door.request_body,
@@ -114,6 +120,18 @@ def _filter(name: str, door: Door) -> dict:
     }
 
 
+def _subset(subset: tuple[str, ...]) -> dict:
+    """A filter that says which endpoints may be picked."""
+    value = {"x-gateway-destination-endpoint-subset": list(subset)}
+    return {
+        "name": "envoy.filters.http.set_metadata",
+        "typed_config": {
+            "@type": f"{TYPES}.filters.http.set_metadata.v3.Config",
+            "metadata": [{"metadata_namespace": SUBSET_NAMESPACE, "value": value}],
+        },
+    }
+
+
 def _listener(name: str, door: Door) -> dict:
     route = {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
     manager = {
@@ -121,6 +139,7 @@ def _listener(name: str, door: Door) -> dict:
         "stat_prefix": name,
         "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
         "http_filters": [
+            *([] if door.subset is None else [_subset(door.subset)]),
             _filter(name, door),
             {
                 "name": "envoy.filters.http.router",

@@ -173,6 +173,27 @@ def test_wrong_requests_are_refused_before_they_reach_a_worker(pool: Pool, door:
     assert pool.served() == before
 
 
+def test_the_gateway_may_limit_the_choice(pool: Pool) -> None:
+    first = openai_port(pool.workers[0])
+    subsets = {
+        "endpoint": (f"127.0.0.1:{first}",),
+        "host": ("10.9.9.9:80", "127.0.0.1"),
+        "stranger": ("10.9.9.9:80",),
+        "empty": (),
+    }
+    doors = {name: Door(pool.router.extproc, None, subset=each) for name, each in subsets.items()}
+    with Envoy(doors) as envoy:
+        ask = lambda name: post(envoy.port(name), CHAT, body("Hi", 2))
+        before = pool.served()
+        assert [ask("endpoint").status for _ in range(6)] == [200] * 6
+        assert pool.served() == [before[0] + 6, before[1]]
+        assert ask("host").status == 200
+        for name in ("stranger", "empty"):
+            refused = ask(name)
+            assert refused.status == 503 and refused.headers["retry-after"] == "1", refused
+            assert request(envoy.port(name), "GET", "/live").status == 503
+
+
 def test_picks_are_counted(pool: Pool) -> None:
     name = "tandem_router_endpoint_pick_seconds_count"
     before = pool.router.count(name, result="picked")
