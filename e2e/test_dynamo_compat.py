@@ -88,7 +88,9 @@ def test_the_real_frontend_drives_our_worker(
     cluster: Cluster, stock_frontend: tuple[int, Stock]
 ) -> None:
     port, stock = stock_frontend
-    worker = cluster.worker("--threads", "1").wait_until_ready()
+    # That it serves the OpenAI API itself is more than the real frontend knows of.
+    http = ("--http-host", "127.0.0.1", "--http-port", "0")
+    worker = cluster.worker("--threads", "1", *http).wait_until_ready()
     wait_until_routed(port, stock, 1)
     text = long_text("heather")
     first = post(port, CHAT, body(text))

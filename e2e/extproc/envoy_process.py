@@ -17,21 +17,26 @@ from tandem_process import Lines
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
 TYPES = "type.googleapis.com/envoy.extensions"
+SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 BUFFER_LIMIT = 50 << 20
 """`connection.bufferLimit` of the seeds' ClientTrafficPolicy."""
 
 
 @dataclass(frozen=True)
 class Door:
-    """One listener: which router decides, which upstream answers, and how bodies are shown."""
+    """One listener: which router decides, which upstream answers, and how bodies are shown. Without
+    an upstream the router picks one, by `header` or by `metadata`."""
 
     router: int
-    upstream: int
+    upstream: int | None
     request_body: str = "BUFFERED"
     response_body: str = "BUFFERED"
     failure_mode_allow: bool = False
     tls: bool = False
     buffer_limit: int = BUFFER_LIMIT
+    picked_by: str = "header"
+    subset: tuple[str, ...] | None = None
+    """Endpoints of which the router must pick one."""
 
 
 def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) -> dict:
@@ -64,6 +69,22 @@ def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) ->
     return cluster
 
 
+def _picked_cluster(name: str, picked_by: str) -> dict:
+    """A cluster without hosts: the router says where each request goes."""
+    destination = "x-gateway-destination-endpoint"
+    by = {
+        "header": {"use_http_header": True, "http_header_name": destination},
+        "metadata": {"metadata_key": {"key": "envoy.lb", "path": [{"key": destination}]}},
+    }
+    return {
+        "name": name,
+        "type": "ORIGINAL_DST",
+        "connect_timeout": "5s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "original_dst_lb_config": by[picked_by],
+    }
+
+
 def _filter(name: str, door: Door) -> dict:
     duplex = "FULL_DUPLEX_STREAMED"
     trailers = {
@@ -84,6 +105,10 @@ def _filter(name: str, door: Door) -> dict:
                 "timeout": "60s",
             },
             "message_timeout": "60s",
+            "metadata_options": {
+                "forwarding_namespaces": {"untyped": ["envoy.lb", SUBSET_NAMESPACE]},
+                "receiving_namespaces": {"untyped": ["envoy.lb"]},
+            },
             "processing_mode": {
                 "request_header_mode": "SEND",
                 "request_body_mode": door.request_body,
@@ -95,6 +120,18 @@ def _filter(name: str, door: Door) -> dict:
     }
 
 
+def _subset(subset: tuple[str, ...]) -> dict:
+    """A filter that says which endpoints may be picked."""
+    value = {"x-gateway-destination-endpoint-subset": list(subset)}
+    return {
+        "name": "envoy.filters.http.set_metadata",
+        "typed_config": {
+            "@type": f"{TYPES}.filters.http.set_metadata.v3.Config",
+            "metadata": [{"metadata_namespace": SUBSET_NAMESPACE, "value": value}],
+        },
+    }
+
+
 def _listener(name: str, door: Door) -> dict:
     route = {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
     manager = {
@@ -102,6 +139,7 @@ def _listener(name: str, door: Door) -> dict:
         "stat_prefix": name,
         "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
         "http_filters": [
+            *([] if door.subset is None else [_subset(door.subset)]),
             _filter(name, door),
             {
                 "name": "envoy.filters.http.router",
@@ -126,7 +164,10 @@ def config(doors: dict[str, Door]) -> dict:
     clusters = []
     for name, door in doors.items():
         clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
-        clusters.append(_cluster(f"upstream-{name}", door.upstream))
+        if door.upstream is None:
+            clusters.append(_picked_cluster(f"upstream-{name}", door.picked_by))
+        else:
+            clusters.append(_cluster(f"upstream-{name}", door.upstream))
     listeners = [_listener(name, door) for name, door in doors.items()]
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},

@@ -39,7 +39,7 @@ pub(crate) enum Command {
     /// Run one worker of a cluster: an engine that registers in etcd
     Worker(Box<WorkerCommandArgs>),
     /// Run the semantic router beside Envoy, as its external processor
-    Router(RouterArgs),
+    Router(Box<RouterArgs>),
     /// Run the semantic router as a reverse proxy in front of OpenAI-compatible servers
     Gateway(Box<GatewayCommandArgs>),
     /// Classify a text: domain, jailbreak, personal data

@@ -15,7 +15,7 @@ use crate::choice::{ChoiceDelta, TokenInfo};
 
 /// Which API the answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     /// `/v1/chat/completions`.
     Chat,
     /// `/v1/completions`.

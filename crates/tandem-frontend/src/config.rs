@@ -2,41 +2,14 @@
 
 use std::time::Duration;
 
+use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig};
+
 /// Settings of the frontend. Each has one home: the command line flag of the same name.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FrontendArgs {
-    /// How a worker is chosen
-    #[arg(long, value_enum, default_value_t = RouterMode::Kv, env = "DYN_ROUTER_MODE")]
-    pub router_mode: RouterMode,
-
-    /// Weight of uncached prompt blocks against running decode blocks
-    #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
-    pub kv_overlap_score_weight: f64,
-
-    /// Softmax temperature of the choice between workers; 0 takes the best
-    #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
-    pub router_temperature: f64,
-
-    /// Guess what workers have cached from where requests went, instead of from their events
-    #[arg(long)]
-    pub no_kv_events: bool,
-
-    /// Share of a worker's KV blocks in use, 0 to 1, above which it gets no new requests; when all
-    /// workers are above it, clients get status 503
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    pub busy_threshold: Option<f64>,
-
-    /// Tell other frontends where requests were sent, and heed what they tell
-    #[arg(long)]
-    pub router_replica_sync: bool,
-
-    /// Do not count the KV blocks of running requests when choosing a worker
-    #[arg(long)]
-    pub no_track_active_blocks: bool,
-
-    /// Prompts with at most this many uncached tokens are not sent to a prefill worker
-    #[arg(long, default_value_t = 32, value_name = "TOKENS")]
-    pub max_local_prefill: usize,
+    /// How workers are chosen.
+    #[command(flatten)]
+    pub routing: RoutingArgs,
 
     /// Times a request may move to another worker after its worker was lost
     #[arg(long, default_value_t = 3, value_name = "TIMES")]
@@ -59,6 +32,43 @@ pub struct FrontendArgs {
         env = "DYN_HTTP_BODY_LIMIT_MB"
     )]
     pub body_limit: usize,
+}
+
+/// How workers are chosen.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RoutingArgs {
+    /// How a worker is chosen
+    #[arg(long, value_enum, default_value_t = RouterMode::Kv, env = "DYN_ROUTER_MODE")]
+    pub router_mode: RouterMode,
+
+    /// Weight of uncached prompt blocks against running decode blocks
+    #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
+    pub kv_overlap_score_weight: f64,
+
+    /// Softmax temperature of the choice between workers; 0 takes the best
+    #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
+    pub router_temperature: f64,
+
+    /// Guess what workers have cached from where requests went, instead of from their events
+    #[arg(long)]
+    pub no_kv_events: bool,
+
+    /// Share of a worker's KV blocks in use, 0 to 1, above which it gets no new requests; when all
+    /// workers are above it, clients get status 503, or 429 from an endpoint picker
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub busy_threshold: Option<f64>,
+
+    /// Tell other routers of the same workers where requests were sent, and heed what they tell
+    #[arg(long)]
+    pub router_replica_sync: bool,
+
+    /// Do not count the KV blocks of running requests when choosing a worker
+    #[arg(long)]
+    pub no_track_active_blocks: bool,
+
+    /// Prompts with at most this many uncached tokens are not sent to a prefill worker
+    #[arg(long, default_value_t = 32, value_name = "TOKENS")]
+    pub max_local_prefill: usize,
 }
 
 /// How a worker is chosen.
@@ -84,6 +94,25 @@ impl From<RouterMode> for tandem_kv_router::RouterMode {
             RouterMode::Random => Self::Random,
             RouterMode::PowerOfTwo => Self::PowerOfTwo,
             RouterMode::LeastLoaded => Self::LeastLoaded,
+        }
+    }
+}
+
+impl RoutingArgs {
+    /// What a KV router makes of it; the block size is each model card's own.
+    pub(crate) fn router_config(&self) -> RouterConfig {
+        let defaults = RouterConfig::new(16);
+        RouterConfig {
+            mode: self.router_mode.into(),
+            overlap_score_weight: self.kv_overlap_score_weight,
+            temperature: self.router_temperature,
+            track_active_blocks: !self.no_track_active_blocks,
+            index: if self.no_kv_events {
+                IndexConfig::Approximate(ApproximateConfig::default())
+            } else {
+                defaults.index
+            },
+            ..defaults
         }
     }
 }

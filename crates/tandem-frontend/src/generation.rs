@@ -11,7 +11,6 @@ use serde_json::Value;
 use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
-use tandem_protocol::kv::HashScope;
 use tandem_runtime::RequestPlane;
 use tandem_runtime::request_plane::{CallError, Responses};
 use tracing::{debug, warn};
@@ -211,7 +210,7 @@ impl Generation {
     }
 
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
-        let prompt = self.job.prompt();
+        let prompt = self.job.model.prompt(&self.job.request.token_ids);
         self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
@@ -220,12 +219,9 @@ impl Generation {
                 remote_prefill: self.job.request.disaggregated_params.is_some(),
                 excluded: &self.lost,
             };
-            let model = || self.job.model.card.display_name.clone();
-            let chosen = match self.job.model.decode.choose(choice) {
-                Ok(chosen) => chosen,
-                Err(NoChoice::Nobody) => return Err(FrontendError::NoWorkers(model())),
-                Err(NoChoice::AllBusy) => return Err(FrontendError::AllBusy(model())),
-            };
+            let model = &self.job.model;
+            let chosen = model.decode.choose(choice);
+            let chosen = chosen.map_err(|none| none.error(&model.card.display_name))?;
             match self.job.call(&chosen, &self.job.request).await {
                 Ok(responses) => {
                     return Ok(DecodeLeg {
@@ -255,11 +251,6 @@ impl Generation {
 }
 
 impl Job {
-    fn prompt(&self) -> Prompt {
-        let block_size = self.model.decode.block_size();
-        Prompt::new(&self.request.token_ids, block_size, HashScope::default())
-    }
-
     /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
     async fn remote_prefill(&self, prompt: &Prompt) -> Result<Option<Value>, FrontendError> {
         let refused = || {
@@ -271,10 +262,7 @@ impl Job {
             return refused().map_or(Ok(None), Err);
         };
         let metrics = &self.dispatcher.metrics;
-        let uncached = prompt
-            .tokens
-            .saturating_sub(self.model.decode.best_overlap(prompt));
-        if uncached <= self.dispatcher.max_local_prefill {
+        if self.model.decode.least_uncached(prompt) <= self.dispatcher.max_local_prefill {
             metrics.local_prefills.get_or_create(&self.labels).inc();
             return Ok(None);
         }

@@ -17,12 +17,16 @@ mod handlers;
 mod kv_feed;
 mod metrics;
 mod model_registry;
+mod picker;
 mod preprocess;
 mod replica_sync;
 mod respond;
 mod server;
+mod server_pool;
 mod worker_pool;
 
-pub use config::FrontendArgs;
+pub use answer::Form;
+pub use config::{FrontendArgs, RoutingArgs};
 pub use error::FrontendError;
+pub use picker::{PickRequest, Picked, Picker};
 pub use server::{Frontend, Planes};

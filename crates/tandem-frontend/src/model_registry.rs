@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::StreamExt;
+use tandem_kv_router::Prompt;
+use tandem_protocol::kv::HashScope;
 use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
 use tandem_runtime::component::MODEL_CARD_ROOT;
-use tandem_runtime::discovery::{Discovery, DiscoveryEvent};
+use tandem_runtime::discovery::DiscoveryEvent;
 use tandem_runtime::{EndpointId, Lifecycle};
 use tandem_tokenizer::model_card::ModelType;
 use tandem_tokenizer::{ChatTemplate, Error, ModelCard, Tokenizer};
 use tracing::{info, warn};
 
 use crate::answer::unix_seconds;
+use crate::config::RoutingArgs;
 use crate::error::FrontendError;
+use crate::server::Planes;
 use crate::worker_pool::{PoolFactory, WorkerPool};
 
 /// A model that can be asked for.
@@ -34,6 +38,13 @@ pub(crate) struct Model {
     created: u64,
 }
 
+impl Model {
+    /// `tokens` as the workers' caches see them.
+    pub(crate) fn prompt(&self, tokens: &[u32]) -> Prompt {
+        Prompt::new(tokens, self.decode.block_size(), HashScope::default())
+    }
+}
+
 type Models = BTreeMap<String, Arc<Model>>;
 
 /// The models that are served now.
@@ -44,21 +55,16 @@ pub(crate) struct ModelRegistry {
 
 impl ModelRegistry {
     /// Follows the model cards in discovery, of one namespace or of all, until `lifecycle` stops.
-    pub(crate) fn start(
-        discovery: &dyn Discovery,
-        namespace: Option<&str>,
-        pools: PoolFactory,
-        lifecycle: &Lifecycle,
-    ) -> Arc<Self> {
+    pub(crate) fn start(args: &RoutingArgs, planes: &Planes, lifecycle: &Lifecycle) -> Arc<Self> {
         let registry = Arc::new(Self::default());
-        let prefix = match namespace {
+        let prefix = match &planes.namespace {
             Some(namespace) => format!("{MODEL_CARD_ROOT}/{namespace}/"),
             None => format!("{MODEL_CARD_ROOT}/"),
         };
-        let mut events = discovery.watch(&prefix);
+        let mut events = planes.discovery.watch(&prefix);
         let follower = Follower {
             registry: Arc::clone(&registry),
-            pools,
+            pools: PoolFactory::new(args, planes, lifecycle),
             cards: BTreeMap::new(),
         };
         lifecycle.spawn(async move {
@@ -100,6 +106,11 @@ impl ModelRegistry {
             ..ListedModel::new(name, model.created)
         });
         ModelList::new(listed.collect())
+    }
+
+    /// The models that are served now.
+    pub(crate) fn models(&self) -> Vec<Arc<Model>> {
+        self.models.load().values().cloned().collect()
     }
 
     /// The pools of every model, for `/health`.
@@ -172,7 +183,7 @@ impl Follower {
                 info!(model_name = name, "prefill workers joined");
                 model
                     .prefill
-                    .store(Some(self.pools.start(&endpoint, &card)));
+                    .store(Some(self.pools.start(&endpoint, (&card).into())));
             }
             (None, Some(pool)) => {
                 info!(model_name = name, "prefill workers left");
@@ -211,7 +222,7 @@ impl Follower {
                 return None;
             }
         };
-        let decode = self.pools.start(&endpoint, &card);
+        let decode = self.pools.start(&endpoint, (&card).into());
         Some(Arc::new(Model {
             card,
             eos_token_ids,

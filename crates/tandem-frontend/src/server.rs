@@ -8,19 +8,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{Method, Uri};
 use prometheus_client::registry::Registry;
-use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig};
 use tandem_runtime::http::{HttpOptions, serve};
 use tandem_runtime::{Discovery, Lifecycle, Messaging, RequestPlane};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::config::{FrontendArgs, RouterMode};
+use crate::config::FrontendArgs;
 use crate::error::FrontendError;
 use crate::generation::Dispatcher;
 use crate::handlers;
 use crate::metrics::Metrics;
 use crate::model_registry::ModelRegistry;
-use crate::worker_pool::PoolFactory;
 
 /// How the frontend reaches the rest of the system.
 #[derive(Clone)]
@@ -51,27 +49,12 @@ impl Frontend {
         lifecycle: &Lifecycle,
     ) -> Arc<Self> {
         let metrics = Arc::new(Metrics::register(metrics));
-        let pools = PoolFactory {
-            discovery: Arc::clone(&planes.discovery),
-            messaging: planes.messaging,
-            plane: Arc::clone(&planes.requests),
-            router: router_config(args),
-            kv_events: !args.no_kv_events && args.router_mode == RouterMode::Kv,
-            busy_threshold: args.busy_threshold,
-            replica_sync: args.router_replica_sync && args.router_mode == RouterMode::Kv,
-            lifecycle: lifecycle.clone(),
-        };
         Arc::new(Self {
-            registry: ModelRegistry::start(
-                &*planes.discovery,
-                planes.namespace.as_deref(),
-                pools,
-                lifecycle,
-            ),
+            registry: ModelRegistry::start(&args.routing, &planes, lifecycle),
             dispatcher: Dispatcher {
                 plane: planes.requests,
                 metrics,
-                max_local_prefill: args.max_local_prefill,
+                max_local_prefill: args.routing.max_local_prefill,
                 migration_limit: args.migration_limit,
                 enforce_disagg: args.enforce_disagg,
                 stall_timeout: Duration::from_secs_f64(args.stall_timeout),
@@ -97,23 +80,6 @@ impl Frontend {
         self.registry
             .get(model)
             .is_ok_and(|model| !model.decode.instances().current().is_empty())
-    }
-}
-
-/// The block size is each model card's own.
-fn router_config(args: &FrontendArgs) -> RouterConfig {
-    let defaults = RouterConfig::new(16);
-    RouterConfig {
-        mode: args.router_mode.into(),
-        overlap_score_weight: args.kv_overlap_score_weight,
-        temperature: args.router_temperature,
-        track_active_blocks: !args.no_track_active_blocks,
-        index: if args.no_kv_events {
-            IndexConfig::Approximate(ApproximateConfig::default())
-        } else {
-            defaults.index
-        },
-        ..defaults
     }
 }
 

@@ -1,6 +1,7 @@
 //! Applies the semantic router to live traffic.
 //!
-//! [`ExtProc`] answers Envoy's external processing filter. [`Gateway`] is an embedded reverse
+//! [`ExtProc`] answers Envoy's external processing filter, and with an [`EndpointPicker`] it also
+//! says which endpoint serves a request. [`Gateway`] is an embedded reverse
 //! proxy: clients talk to it as they would to Envoy with the router behind it. Each asks [`tandem_semantic_router::Router`] what should happen to a request
 //! and does just that.
 //!
@@ -22,7 +23,10 @@ mod watch;
 
 pub use admin::metrics_routes;
 pub use api::{Api, ApiOptions};
-pub use extproc::{ExtProc, ExtProcError, ExtProcOptions, TlsIdentity};
+pub use extproc::{
+    Assignment, EndpointPicker, EndpointSubset, ExtProc, ExtProcError, ExtProcOptions, Pick,
+    PickError, TlsIdentity,
+};
 pub use language_models::HttpLanguageModels;
 pub use metrics::GatewayMetrics;
 pub use proxy::{Gateway, GatewayError, GatewayOptions, GatewayParts};

@@ -109,6 +109,14 @@ pub struct Instance {
         skip_serializing_if = "Option::is_none"
     )]
     pub direct: Option<String>,
+    /// Address, `ip:port`, at which the process serves the OpenAI API itself. Our own addition as
+    /// well.
+    #[serde(
+        default,
+        rename = "tandem_http",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub http: Option<String>,
 }
 
 /// How to reach an instance.
@@ -181,7 +189,7 @@ mod tests {
             instance.transport,
             Transport::NatsTcp("dynamo_backend.generate-694da1fa85aa3005".to_owned())
         );
-        assert_eq!(instance.direct, None);
+        assert_eq!((instance.direct, instance.http), (None, None));
     }
 
     #[test]

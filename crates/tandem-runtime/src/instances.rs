@@ -83,6 +83,7 @@ mod tests {
             instance_id: 7,
             transport: Transport::Memory("x".to_owned()),
             direct: None,
+            http: None,
         };
         discovery
             .put(endpoint.instance_key(6), "not json".into())

@@ -118,6 +118,19 @@ impl Worker {
         &self.engine
     }
 
+    /// Tells that the process serves the OpenAI API itself, at `address`.
+    ///
+    /// # Errors
+    /// The worker could not register once more.
+    pub async fn advertise(&self, address: SocketAddr) -> Result<(), ServeError> {
+        self.running.advertise(address).await
+    }
+
+    /// Asks for no more requests; those that come nevertheless are still served.
+    pub async fn leave(&mut self) {
+        self.running.leave().await;
+    }
+
     /// Lets the requests in flight finish, then stops.
     pub async fn stop(self) {
         self.running.stop().await;

@@ -1,5 +1,6 @@
 //! Publishes an engine as a worker: endpoints, discovery records, KV events, and its way out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use tandem_protocol::engine::{
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
 use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
-use tandem_runtime::{Discovery, EndpointId, Lifecycle, Messaging, RequestPlane};
+use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
@@ -83,6 +84,7 @@ pub enum ServeError {
 /// its requests finish.
 pub struct RunningWorker {
     planes: Planes,
+    endpoint: EndpointId,
     keys: Vec<String>,
     generate: ServedEndpoint,
     snapshot: ServedEndpoint,
@@ -155,6 +157,7 @@ impl RunningWorker {
         info!(worker_id, component = role.component(), "worker registered");
         Ok(Self {
             planes,
+            endpoint,
             keys,
             generate,
             snapshot,
@@ -162,13 +165,32 @@ impl RunningWorker {
         })
     }
 
-    /// Leaves in order: no new requests, the running ones finish, then everything is gone.
-    pub async fn stop(self) {
-        for key in self.keys.iter().rev() {
-            if let Err(error) = self.planes.discovery.delete(key).await {
+    /// Tells that the process serves the OpenAI API itself, at `address`.
+    ///
+    /// # Errors
+    /// The worker could not register once more.
+    pub async fn advertise(&self, address: SocketAddr) -> Result<(), ServeError> {
+        let worker_id = self.planes.discovery.lease();
+        let instance = Instance {
+            http: Some(address.to_string()),
+            ..self.generate.instance(&self.endpoint, worker_id)
+        };
+        let key = self.endpoint.instance_key(worker_id);
+        Ok(self.planes.discovery.put(key, instance.to_json()).await?)
+    }
+
+    /// Asks for no more requests; those that come nevertheless are still served.
+    pub async fn leave(&mut self) {
+        for key in self.keys.drain(..).rev() {
+            if let Err(error) = self.planes.discovery.delete(&key).await {
                 warn!(%key, %error, "failed to remove a discovery record");
             }
         }
+    }
+
+    /// Leaves in order: no new requests, the running ones finish, then everything is gone.
+    pub async fn stop(mut self) {
+        self.leave().await;
         self.generate.drain().await;
         self.snapshot.drain().await;
         self.lifecycle.stopping().cancel();

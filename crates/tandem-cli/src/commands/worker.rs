@@ -1,5 +1,7 @@
 //! `tandem worker`: one engine of a cluster.
 
+mod openai;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,8 +21,9 @@ use tracing::{info, warn};
 use super::{bind, block_on};
 use crate::args::CacheArgs;
 use crate::model::ModelArgs;
-use crate::planes::PlaneArgs;
+use crate::planes::{ConnectedPlanes, PlaneArgs};
 use crate::signals::Signals;
+use openai::{OpenAi, OpenAiArgs};
 
 /// KV blocks of the mock engine, unless told otherwise: about what an 80 GB card holds of an 8B
 /// model.
@@ -58,6 +61,9 @@ pub(crate) struct WorkerCommandArgs {
 
     #[command(flatten)]
     engine: EngineArgs,
+
+    #[command(flatten)]
+    openai: OpenAiArgs,
 
     #[command(flatten)]
     system: SystemArgs,
@@ -189,30 +195,50 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     } = args.system;
     let listener = bind(system_host, system_port, "--system-port").await?;
     let system_address = listener.local_addr()?;
+    let role = args.role();
+    let openai = args.openai.bind(role).await?;
     let mut signals = Signals::install()?;
     let system = Lifecycle::new();
     let plane = Lifecycle::new();
     let mut registry = Registry::default();
-    let (worker, model, discovery) = tokio::select! {
+    let Launched {
+        worker,
+        model,
+        planes,
+    } = tokio::select! {
         launched = launch(args, &plane, &mut registry) => launched?,
         () = signals.next() => return Ok(()),
     };
-    let role = args.role();
     let health = Health::new(&["generate"]);
     let engine = (role.component().to_owned(), Arc::clone(worker.engine()));
     tandem_worker::metrics::register(vec![engine], &mut registry);
+    let start = |listener| {
+        let listening = (listener, args.planes.host());
+        let cluster = (&planes, args.namespace.as_str());
+        OpenAi::start(&args.openai, listening, cluster, &mut registry, &plane)
+    };
+    let openai = openai.map(start).transpose()?;
+    let registry = Arc::new(registry);
     system.spawn_to_end(run_system_server(
         listener,
         health.clone(),
-        Arc::new(registry),
+        Arc::clone(&registry),
         system.clone(),
     ));
+    let http = Lifecycle::new();
+    let drain_timeout = Duration::from_secs(drain_timeout);
+    if let Some(openai) = openai {
+        let serving = openai.serve(&model, registry, drain_timeout, &http);
+        let address = serving.await?;
+        worker.advertise(address).await?;
+        println!("openai http://{address}");
+    }
     health.set(true);
     let info = worker.engine().info();
     println!(
         "worker {} {:x} serves {model}: {} KV blocks of {}, context {}",
         role.component(),
-        discovery.lease(),
+        planes.discovery.lease(),
         info.total_blocks,
         info.block_size,
         info.context_length
@@ -224,12 +250,7 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     info!("stopping: requests in flight may finish");
     health.set(false);
     tokio::select! {
-        stopped = tokio::time::timeout(Duration::from_secs(drain_timeout), worker.stop()) => {
-            if stopped.is_err() {
-                warn!("cut off requests that took too long");
-                drop(discovery.revoke().await);
-            }
-        }
+        () = drain(worker, &http, &*planes.discovery, drain_timeout) => {}
         () = signals.next() => info!("stopped at once: second signal"),
     }
     for lifecycle in [system, plane] {
@@ -240,12 +261,36 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     Ok(())
 }
 
-/// Loads the model and joins; returns the worker, its model's name, and where it is registered.
+/// Takes no new requests, and lets those in flight finish: first those over HTTP, which make the
+/// others.
+async fn drain(mut worker: Worker, http: &Lifecycle, discovery: &dyn Discovery, timeout: Duration) {
+    let drained = async {
+        worker.leave().await;
+        if let Err(error) = http.stop(timeout).await {
+            warn!(%error, "cut off HTTP requests");
+        }
+        worker.stop().await;
+    };
+    if tokio::time::timeout(timeout, drained).await.is_err() {
+        warn!("cut off requests that took too long");
+        drop(discovery.revoke().await);
+    }
+}
+
+/// A worker that has joined.
+struct Launched {
+    worker: Worker,
+    /// Name of its model.
+    model: String,
+    planes: ConnectedPlanes,
+}
+
+/// Loads the model and joins.
 async fn launch(
     args: &WorkerCommandArgs,
     plane: &Lifecycle,
     registry: &mut Registry,
-) -> Result<(Worker, String, Arc<dyn Discovery>)> {
+) -> Result<Launched> {
     let planes = args.planes.connect(plane);
     let directory = args.model.directory(&args.cache);
     let (planes, directory) = tokio::try_join!(planes, directory)?;
@@ -267,15 +312,17 @@ async fn launch(
         engine: args.engine.config(),
         mock: args.engine.mock(),
     };
-    let discovery: Arc<dyn Discovery> = planes.discovery;
-    let planes = Planes {
-        discovery: Arc::clone(&discovery),
-        messaging: planes.messaging,
-        requests: planes.requests,
+    let worker_planes = Planes {
+        discovery: planes.discovery.clone(),
+        messaging: planes.messaging.clone(),
+        requests: planes.requests.clone(),
         metrics: ComponentMetrics::register(registry),
     };
-    let worker = Worker::launch(options, planes).await?;
-    Ok((worker, name, discovery))
+    Ok(Launched {
+        worker: Worker::launch(options, worker_planes).await?,
+        model: name,
+        planes,
+    })
 }
 
 impl WorkerCommandArgs {

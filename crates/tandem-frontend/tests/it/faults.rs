@@ -155,3 +155,31 @@ async fn disaggregation_can_be_enforced() {
     assert!(message.contains("prefill"), "{message}");
     assert_eq!(decode.requests().len(), 2);
 }
+
+#[tokio::test]
+async fn only_what_known_workers_have_cached_saves_the_prefill() {
+    let stage = Stage::new(&[]).await;
+    let script = Script::Finish(vec![300]);
+    let (_, _decode, worker) = stage.join_at(script, None).await;
+    let (prefill, _prefill) = stage.join(Script::Prefill(json!({}))).await;
+    stage.ready(2).await;
+    let prompt: Vec<u32> = (300..380).collect();
+    // Somebody who is gone, or whom discovery does not show here.
+    stage.cached(worker + 1000, &prompt).await;
+    for asked in 1..10 {
+        let (status, body) = stage.complete(prompt.clone(), 1).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(prefill.requests().len(), asked);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.cached(worker, &prompt).await;
+    for _ in 0..500 {
+        let before = prefill.requests().len();
+        stage.complete(prompt.clone(), 1).await;
+        if prefill.requests().len() == before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("a cached prompt is computed again");
+}

@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod faults;
+mod picker;
+mod servers;
 mod stage;

@@ -11,13 +11,17 @@ use futures::stream::{self, BoxStream};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tandem_frontend::{Frontend, FrontendArgs, Planes};
+use tandem_frontend::{Frontend, FrontendArgs, Picker, Planes};
 use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, FinishReason};
+use tandem_protocol::kv::{
+    HashScope, KvEvent, KvEventData, RouterEvent, StoredBlock, StoredBlocks, hash_blocks,
+    hash_sequence,
+};
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
 use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, ServedEndpoint};
-use tandem_runtime::{Discovery, EndpointId, Lifecycle, RequestPlane};
+use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,15 +93,16 @@ fn json_of(output: EngineOutput) -> Bytes {
 pub(crate) struct Stage {
     discovery: MemoryDiscovery,
     plane: Arc<MemoryRequestPlane>,
+    messaging: Arc<MemoryMessaging>,
     frontend: Arc<Frontend>,
     address: SocketAddr,
-    _lifecycle: Lifecycle,
+    lifecycle: Lifecycle,
 }
 
 #[derive(Parser)]
-struct Flags {
+pub(crate) struct Flags {
     #[command(flatten)]
-    frontend: FrontendArgs,
+    pub(crate) frontend: FrontendArgs,
 }
 
 impl Stage {
@@ -106,9 +111,10 @@ impl Stage {
         let flags = Flags::parse_from(["frontend"].iter().chain(flags));
         let (discovery, lifecycle) = (MemoryDiscovery::new(), Lifecycle::new());
         let plane = Arc::new(MemoryRequestPlane::new());
+        let messaging = Arc::new(MemoryMessaging::new());
         let planes = Planes {
             discovery: Arc::new(discovery.join()),
-            messaging: Arc::new(MemoryMessaging::new()),
+            messaging: Arc::clone(&messaging) as Arc<dyn Messaging>,
             requests: Arc::clone(&plane) as Arc<dyn RequestPlane>,
             namespace: None,
         };
@@ -125,14 +131,72 @@ impl Stage {
         Self {
             discovery,
             plane,
+            messaging,
             frontend,
             address,
-            _lifecycle: lifecycle,
+            lifecycle,
         }
+    }
+
+    /// A picker with these flags, over the same workers.
+    pub(crate) fn picker(&self, flags: &[&str]) -> Picker {
+        let flags = Flags::parse_from(["frontend"].iter().chain(flags));
+        let planes = Planes {
+            discovery: Arc::new(self.discovery.join()),
+            messaging: Arc::clone(&self.messaging) as Arc<dyn Messaging>,
+            requests: Arc::clone(&self.plane) as Arc<dyn RequestPlane>,
+            namespace: None,
+        };
+        Picker::start(&flags.frontend.routing, &planes, &self.lifecycle)
+    }
+
+    /// Tells everybody how many of its 100 KV blocks a worker uses.
+    pub(crate) async fn report(&self, worker_id: u64, kv_active_blocks: u64) {
+        let stats = json!({"kv_active_blocks": kv_active_blocks, "kv_total_blocks": 100,
+            "gpu_cache_usage_perc": 0.0, "gpu_prefix_cache_hit_rate": 0.0});
+        let slots = json!({"data_parallel_rank": null, "request_active_slots": 0,
+            "request_total_slots": 1, "num_requests_waiting": 0});
+        let report = json!({"worker_id": worker_id,
+            "data": {"worker_stats": slots, "kv_stats": stats, "spec_decode_stats": null}});
+        let report = report.to_string().into();
+        let subject = "namespace.ns.kv_metrics";
+        self.messaging.publish(subject, report).await.unwrap();
+    }
+
+    /// Tells everybody that a worker has these tokens cached.
+    pub(crate) async fn cached(&self, worker_id: u64, tokens: &[u32]) {
+        let blocks = hash_blocks(tokens, 16, HashScope::default());
+        let sequence = hash_sequence(&blocks);
+        let stored =
+            std::iter::zip(sequence, blocks).map(|(block_hash, tokens_hash)| StoredBlock {
+                block_hash,
+                tokens_hash,
+            });
+        let event = KvEvent {
+            event_id: 1,
+            data: KvEventData::Stored(StoredBlocks {
+                parent_hash: None,
+                blocks: stored.collect(),
+            }),
+            dp_rank: 0,
+        };
+        let event = serde_json::to_vec(&RouterEvent { worker_id, event }).unwrap();
+        let subject = "namespace.ns.component.backend.kv-events";
+        self.messaging.append(subject, event.into()).await.unwrap();
     }
 
     /// A worker that joins; dropping the endpoint kills it, but it stays registered.
     pub(crate) async fn join(&self, script: Script) -> (Actor, ServedEndpoint) {
+        let (actor, served, _) = self.join_at(script, None).await;
+        (actor, served)
+    }
+
+    /// A worker that joins and serves the OpenAI API at `http`; also returns its id.
+    pub(crate) async fn join_at(
+        &self,
+        script: Script,
+        http: Option<&str>,
+    ) -> (Actor, ServedEndpoint, u64) {
         let prefill = matches!(script, Script::Prefill(_));
         let (component, model_type) = if prefill {
             ("prefill", ModelType::PREFILL)
@@ -159,15 +223,18 @@ impl Stage {
         };
         let card = ModelCard::from_dir(&directory, settings).unwrap();
         let card = serde_json::to_vec(&card).unwrap().into();
-        let record = served.instance(&endpoint, id).to_json();
+        let record = Instance {
+            http: http.map(str::to_owned),
+            ..served.instance(&endpoint, id)
+        };
         let puts = [
             (endpoint.model_card_key(id), card),
-            (endpoint.instance_key(id), record),
+            (endpoint.instance_key(id), record.to_json()),
         ];
         for (key, value) in puts {
             lease.put(key, value).await.unwrap();
         }
-        (actor, served)
+        (actor, served, id)
     }
 
     /// Waits until the frontend knows `workers` workers.
@@ -185,7 +252,8 @@ impl Stage {
     }
 
     /// Status and body of a completion of `prompt`.
-    pub(crate) async fn complete(&self, prompt: &str, max_tokens: u32) -> (u16, Value) {
+    pub(crate) async fn complete(&self, prompt: impl Into<Value>, max_tokens: u32) -> (u16, Value) {
+        let prompt: Value = prompt.into();
         let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
         let (status, body) = self
             .send("POST", "/v1/completions", &body.to_string())

@@ -16,6 +16,7 @@ use super::messages::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, ProcessingResponse,
     StreamedBodyResponse,
 };
+use super::picker::PickError;
 use super::session::Answers;
 use crate::headers::{RESPONSE_PATH, SCHEMA, is_router_header, response_path};
 
@@ -149,7 +150,13 @@ pub(super) fn model(router: &Router, name: &str) -> ProcessingResponse {
 
 /// A request that the router refused.
 pub(super) fn rejected(rejection: &Rejection) -> ProcessingResponse {
-    error(rejection.kind, &rejection.body, None)
+    refused(rejection.kind, &rejection.body, None)
+}
+
+/// A request that nobody was picked for.
+pub(super) fn unpicked(error: &PickError) -> ProcessingResponse {
+    let again = error.kind().retryable().then_some(RETRY_AFTER);
+    refused(error.kind(), &error.body(), again)
 }
 
 /// A request that is wrong; `allowed` are the methods that are not.
@@ -158,21 +165,24 @@ pub(super) fn reject(
     message: String,
     allowed: Option<&str>,
 ) -> ProcessingResponse {
-    error(kind, &ErrorBody::new(kind, message, None), allowed)
+    let allow = allowed.map(|allowed| ("allow", allowed));
+    refused(kind, &ErrorBody::new(kind, message, None), allow)
 }
 
-fn error(kind: ErrorKind, body: &ErrorBody, allowed: Option<&str>) -> ProcessingResponse {
+fn refused(kind: ErrorKind, body: &ErrorBody, hint: Option<(&str, &str)>) -> ProcessingResponse {
     let message = &body.error.message;
     match kind {
         ErrorKind::Internal => error!(kind = kind.label(), message, "request failed"),
         _ => debug!(kind = kind.label(), message, "request refused"),
     }
     let mut headers = vec![JSON, SCHEMA, (RESPONSE_PATH, "error")];
-    headers.extend(allowed.map(|allowed| ("allow", allowed)));
+    headers.extend(hint);
     immediate(kind.status(), &headers, body, kind.label())
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
+/// Seconds after which a client may try again.
+const RETRY_AFTER: (&str, &str) = ("retry-after", "1");
 
 fn found(body: &impl Serialize) -> ProcessingResponse {
     immediate(200, &[JSON], body, "models")

@@ -146,6 +146,6 @@ pub(super) fn changed(headers: HeaderMutation, body: Option<Mutation>) -> Common
 fn answer(response: Response) -> ProcessingResponse {
     ProcessingResponse {
         response: Some(response),
-        mode_override: None,
+        ..ProcessingResponse::default()
     }
 }

@@ -1,8 +1,13 @@
 //! The server of Envoy's external processing filter.
 
+mod session;
+
 mod answer;
 mod convert;
-mod session;
+mod destination;
+mod picker;
+mod picking;
+mod subset;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -12,6 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, Stream, StreamExt, stream};
+use prometheus_client::registry::Registry;
 use smallvec::smallvec;
 use tandem_semantic_router::Router;
 use tokio::net::TcpListener;
@@ -23,17 +29,27 @@ use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
 use crate::metrics::GatewayMetrics;
+pub use picker::{Assignment, EndpointPicker, Pick, PickError};
+use picking::Picking;
+pub use subset::EndpointSubset;
+
 use messages::external_processor_server::{ExternalProcessor, ExternalProcessorServer};
 use messages::{ProcessingRequest, ProcessingResponse};
 use session::Session;
 
 /// Names that health checks ask for: Envoy the service's, endpoint picker probes the others.
-const HEALTH_SERVICES: [&str; 4] = [
+const HEALTH_SERVICES: [&str; 5] = [
     "",
     "liveness",
-    "readiness",
+    READINESS,
     "envoy.service.ext_proc.v3.ExternalProcessor",
+    "inference-extension",
 ];
+/// The service that is healthy only once a picker knows an endpoint. The others say that the
+/// process runs: whoever restarts it on their word would not get endpoints sooner.
+const READINESS: &str = "readiness";
+/// Time between two looks for the first endpoint.
+const READINESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes of one stream that may be under way: a prompt should not wait for acknowledgements.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -108,6 +124,7 @@ pub struct ExtProc {
     router: Arc<ArcSwap<Router>>,
     options: ExtProcOptions,
     metrics: Arc<GatewayMetrics>,
+    picking: Option<Arc<Picking>>,
 }
 
 impl ExtProc {
@@ -122,6 +139,17 @@ impl ExtProc {
             router,
             options,
             metrics,
+            picking: None,
+        }
+    }
+
+    /// Also tells Envoy which endpoint serves a request, by what `picker` says. Its health service
+    /// `readiness` waits for the first endpoint.
+    #[must_use]
+    pub fn with_picker(self, picker: Arc<dyn EndpointPicker>, metrics: &mut Registry) -> Self {
+        Self {
+            picking: Some(Arc::new(Picking::new(picker, metrics))),
+            ..self
         }
     }
 
@@ -136,6 +164,9 @@ impl ExtProc {
         shutdown: CancellationToken,
     ) -> Result<(), ExtProcError> {
         let options = self.options.clone();
+        let picker = self.picking.as_ref().map(|picking| picking.picker());
+        let ready = picker.is_none_or(|picker| picker.is_ready());
+        let first_endpoint = first_endpoint(picker.cloned());
         // Room for the frame around a body of the largest size.
         let message_limit = options.max_body_bytes + (1 << 20);
         let processor = ExternalProcessorServer::new(self)
@@ -143,12 +174,19 @@ impl ExtProc {
             .max_encoding_message_size(message_limit);
         let (health, health_service) = tonic_health::server::health_reporter();
         for service in HEALTH_SERVICES {
-            health
-                .set_service_status(service, ServingStatus::Serving)
-                .await;
+            let status = match service {
+                READINESS if !ready => ServingStatus::NotServing,
+                _ => ServingStatus::Serving,
+            };
+            health.set_service_status(service, status).await;
         }
         let stop = shutdown.clone();
         let stopping = async move {
+            if stop.run_until_cancelled(first_endpoint).await.is_some() {
+                health
+                    .set_service_status(READINESS, ServingStatus::Serving)
+                    .await;
+            }
             stop.cancelled().await;
             for service in HEALTH_SERVICES {
                 health
@@ -196,10 +234,21 @@ impl ExternalProcessor for ExtProc {
             self.router.load_full(),
             Arc::clone(&self.metrics),
             self.options.max_body_bytes,
+            self.picking.clone(),
         );
         Ok(Response::new(
             answers(session, request.into_inner()).boxed(),
         ))
+    }
+}
+
+/// Waits until `picker` knows an endpoint. Later it may know none again, and then says so itself.
+async fn first_endpoint(picker: Option<Arc<dyn EndpointPicker>>) {
+    let Some(picker) = picker else {
+        return;
+    };
+    while !picker.is_ready() {
+        tokio::time::sleep(READINESS_INTERVAL).await;
     }
 }
 

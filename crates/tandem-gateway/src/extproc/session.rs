@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
@@ -13,14 +13,18 @@ use tracing::Instrument;
 
 use super::answer::{self, Contents};
 use super::convert;
+use super::destination;
 use super::messages::processing_mode::BodySendMode;
 use super::messages::processing_request::Request;
 use super::messages::{
-    HeaderMutation, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
+    HeaderMutation, HttpBody, HttpHeaders, Metadata, ProcessingRequest, ProcessingResponse,
     ProtocolConfiguration,
 };
+use super::picker::{Pick, PickError};
+use super::picking::Picking;
+use super::subset::EndpointSubset;
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id};
-use crate::metrics::GatewayMetrics;
+use crate::metrics::{GatewayMetrics, model_label};
 use crate::route::{Miss, Target, resolve_api};
 use crate::trace::{self, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
@@ -37,6 +41,8 @@ enum Phase {
     Body(Incoming),
     /// It was sent on; the answer is awaited or passing.
     Sent(Sent),
+    /// It holds no prompt, but an endpoint was picked for it.
+    Directed(Pick),
     /// It is none of our business, or already answered.
     Passing,
 }
@@ -57,6 +63,8 @@ struct Incoming {
 struct Sent {
     watch: Watch,
     response_headers: Vec<(&'static str, String)>,
+    /// Where it runs, if that was ours to say.
+    pick: Option<Pick>,
 }
 
 /// How Envoy sends bodies.
@@ -71,7 +79,10 @@ pub(super) struct Session {
     router: Arc<Router>,
     metrics: Arc<GatewayMetrics>,
     max_body_bytes: usize,
+    picking: Option<Arc<Picking>>,
     modes: Modes,
+    /// Where the request may go; everywhere unless the proxy says otherwise.
+    subset: Option<EndpointSubset>,
     phase: Phase,
 }
 
@@ -80,15 +91,18 @@ impl Session {
         router: Arc<Router>,
         metrics: Arc<GatewayMetrics>,
         max_body_bytes: usize,
+        picking: Option<Arc<Picking>>,
     ) -> Self {
         Self {
             router,
             metrics,
             max_body_bytes,
+            picking,
             modes: Modes {
                 request: BodySendMode::Buffered,
                 response: BodySendMode::Buffered,
             },
+            subset: None,
             phase: Phase::Start,
         }
     }
@@ -97,6 +111,9 @@ impl Session {
     pub(super) async fn answer(&mut self, message: ProcessingRequest) -> Answers {
         if let Some(config) = message.protocol_config {
             self.modes = Modes::of(config);
+        }
+        if let Some(context) = message.metadata_context {
+            self.learn(&context);
         }
         match message.request {
             Some(Request::RequestHeaders(headers)) => self.request_headers(headers),
@@ -112,6 +129,16 @@ impl Session {
         }
     }
 
+    /// Takes over what the proxy says about endpoints.
+    fn learn(&mut self, context: &Metadata) {
+        if let Some(subset) = destination::subset(context) {
+            self.subset = Some(subset);
+        }
+        if let (Some(pick), Some(served)) = (self.phase.pick(), destination::served(context)) {
+            pick.assignment.served_by(served);
+        }
+    }
+
     fn request_headers(&mut self, message: HttpHeaders) -> Answers {
         let method = convert::pseudo(message.headers.as_ref(), ":method").unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
@@ -120,10 +147,7 @@ impl Session {
         let headers = convert::headers(message.headers);
         self.phase = Phase::Passing;
         let endpoint = match resolve_api(&method, &path) {
-            None => {
-                let mutation = answer::pass_on(&headers, &[]);
-                return smallvec![convert::request_headers(mutation)];
-            }
+            None => return smallvec![self.pass(&headers)],
             Some(Ok(Target::Routed(endpoint))) => endpoint,
             Some(Ok(Target::Model(name))) => return smallvec![answer::model(&self.router, name)],
             Some(Ok(_)) => return smallvec![answer::models(&self.router)],
@@ -146,7 +170,7 @@ impl Session {
         let parent = trace.as_ref().map(TraceContext::header);
         let mut set = vec![("accept-encoding", "identity"), (REQUEST_ID, &request_id)];
         set.extend(parent.as_deref().map(|parent| (TRACEPARENT, parent)));
-        let mutation = answer::pass_on(&headers, &set);
+        let mutation = self.pass_on(&headers, &set);
         let (held, answers) = match self.modes.request {
             BodySendMode::FullDuplexStreamed => (Some(mutation), Answers::new()),
             // Envoy sends the headers on before a slow body is complete, and then they could not
@@ -169,6 +193,32 @@ impl Session {
             held,
         });
         answers
+    }
+
+    /// The request's headers without those that only we may write.
+    fn pass_on(&self, headers: &HeaderMap, set: &[(&str, &str)]) -> HeaderMutation {
+        let mut mutation = answer::pass_on(headers, set);
+        if self.picking.is_some() {
+            let steering = destination::steering_headers(headers);
+            mutation.remove_headers.extend(steering);
+        }
+        mutation
+    }
+
+    /// A request that is none of the router's business; it needs an endpoint nevertheless.
+    fn pass(&mut self, headers: &HeaderMap) -> ProcessingResponse {
+        let mut answer = convert::request_headers(self.pass_on(headers, &[]));
+        let Some(picking) = &self.picking else {
+            return answer;
+        };
+        match picking.pick_any(self.subset.as_ref()) {
+            Ok(pick) => {
+                destination::direct(&mut answer, &pick);
+                self.phase = Phase::Directed(pick);
+                answer
+            }
+            Err(error) => answer::unpicked(&error),
+        }
     }
 
     async fn request_body(&mut self, message: HttpBody) -> Answers {
@@ -243,6 +293,19 @@ impl Session {
             Routing::Respond(response) => (smallvec![answer::respond(response)], Phase::Passing),
             Routing::Reject(rejection) => (smallvec![answer::rejected(&rejection)], Phase::Passing),
             Routing::Forward(forward) => {
+                let request = RouteRequest {
+                    body: &forward.body,
+                    ..request
+                };
+                let pick = match pick(&self.picking, request, &self.subset).await {
+                    Ok(pick) => pick,
+                    Err(error) => {
+                        let label = model_label(&self.router, &forward.model);
+                        self.metrics.failed(label, error.kind().label());
+                        self.phase = Phase::Passing;
+                        return smallvec![answer::unpicked(&error)];
+                    }
+                };
                 let contents = Contents {
                     mode: self.modes.request,
                     held,
@@ -252,6 +315,7 @@ impl Session {
                 let sent = Sent {
                     watch: Watch::new(in_flight, &self.router, model, id, span),
                     response_headers: Vec::new(),
+                    pick,
                 };
                 sent_on(forward, contents, sent)
             }
@@ -262,8 +326,11 @@ impl Session {
 
     fn response_headers(&mut self, message: HttpHeaders) -> ProcessingResponse {
         let status = convert::pseudo(message.headers.as_ref(), ":status");
-        let status = status.and_then(|status| status.parse().ok());
+        let status: Option<StatusCode> = status.and_then(|status| status.parse().ok());
         let headers = convert::headers(message.headers);
+        if let (Some(pick), Some(502..=504)) = (self.phase.pick(), status.map(|s| s.as_u16())) {
+            pick.assignment.failed();
+        }
         let events = headers
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
@@ -295,6 +362,9 @@ impl Session {
     fn response_body(&mut self, message: HttpBody) -> ProcessingResponse {
         if let Phase::Sent(sent) = &mut self.phase {
             sent.watch.piece(&message.body);
+            if let Some(pick) = &mut sent.pick {
+                pick.assignment.prefill_completed();
+            }
         }
         if message.end_of_stream {
             self.complete();
@@ -303,8 +373,13 @@ impl Session {
     }
 
     fn complete(&mut self) {
-        if let Phase::Sent(sent) = &mut self.phase {
-            sent.watch.complete();
+        match &mut self.phase {
+            Phase::Sent(sent) => {
+                sent.watch.complete();
+                sent.pick = None;
+            }
+            Phase::Directed(_) => self.phase = Phase::Passing,
+            Phase::Start | Phase::Body(_) | Phase::Passing => {}
         }
     }
 
@@ -332,6 +407,17 @@ impl Drop for Session {
     }
 }
 
+impl Phase {
+    /// The endpoint that the request was sent to, if that was ours to say.
+    fn pick(&mut self) -> Option<&mut Pick> {
+        match self {
+            Self::Sent(sent) => sent.pick.as_mut(),
+            Self::Directed(pick) => Some(pick),
+            Self::Start | Self::Body(_) | Self::Passing => None,
+        }
+    }
+}
+
 impl Modes {
     fn of(config: ProtocolConfiguration) -> Self {
         Self {
@@ -341,8 +427,23 @@ impl Modes {
     }
 }
 
+/// The endpoint for a prompt, if it is ours to pick.
+async fn pick(
+    picking: &Option<Arc<Picking>>,
+    request: RouteRequest<'_>,
+    subset: &Option<EndpointSubset>,
+) -> Result<Option<Pick>, PickError> {
+    match picking {
+        Some(picking) => picking.pick(request, subset.as_ref()).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 fn sent_on(forward: Forward, contents: Contents, mut sent: Sent) -> (Answers, Phase) {
-    let answers = answer::send_on(&forward, contents);
+    let mut answers = answer::send_on(&forward, contents);
+    if let (Some(pick), Some(first)) = (&sent.pick, answers.first_mut()) {
+        destination::direct(first, pick);
+    }
     sent.response_headers = forward.response_headers;
     (answers, Phase::Sent(sent))
 }

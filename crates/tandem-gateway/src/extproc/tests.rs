@@ -1,5 +1,6 @@
+mod picking;
+
 use bytes::Bytes;
-use prometheus_client::registry::Registry;
 use tandem_semantic_router::testing::FixedClassifier;
 use tandem_semantic_router::{ModelStatistics, RouterConfig};
 use tokio::sync::mpsc;
@@ -57,6 +58,10 @@ struct Exchange {
 }
 
 async fn start() -> Server {
+    start_with(None).await
+}
+
+async fn start_with(picker: Option<Arc<dyn EndpointPicker>>) -> Server {
     let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
     let classifier =
         FixedClassifier::default()
@@ -70,7 +75,10 @@ async fn start() -> Server {
         max_body_bytes: 3 << 20,
         ..ExtProcOptions::default()
     };
-    let server = ExtProc::new(Arc::new(ArcSwap::from_pointee(router)), options, metrics);
+    let mut server = ExtProc::new(Arc::new(ArcSwap::from_pointee(router)), options, metrics);
+    if let Some(picker) = picker {
+        server = server.with_picker(picker, &mut registry);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -118,6 +126,7 @@ impl Exchange {
         let message = ProcessingRequest {
             request: Some(message),
             protocol_config,
+            metadata_context: None,
         };
         self.sender.send(message).unwrap();
     }

@@ -2,6 +2,7 @@
 
 mod etcd;
 mod memory;
+mod own;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,6 +10,7 @@ use futures::stream::BoxStream;
 
 pub use etcd::{EtcdDiscovery, EtcdOptions};
 pub use memory::MemoryDiscovery;
+pub use own::OwnDiscovery;
 
 /// One process's view of the store. All its entries hang on one lease and disappear with it.
 pub trait Discovery: Send + Sync {

@@ -72,6 +72,7 @@ impl ServedEndpoint {
             instance_id,
             transport: self.transport.clone(),
             direct: self.direct.clone(),
+            http: None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! The embedded engine against its reference and against itself, and the mock engine.
+//! The embedded engine against its reference and against itself, the mock engine, and what a worker
+//! registers.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod disaggregation;
@@ -6,4 +7,5 @@ mod equality;
 mod lifecycle;
 mod mock;
 mod models;
+mod registration;
 mod support;

@@ -1,5 +1,6 @@
 //! `tandem router`: the semantic router as Envoy's external processor.
 
+mod endpoint_picker;
 mod flags;
 mod tls;
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 use super::reload::{self, Reloader};
 use super::{EncoderArgs, bind, block_on};
 use crate::signals::Signals;
+use endpoint_picker::{EndpointPickerArgs, WorkerPicker};
 pub(crate) use flags::with_long_flags;
 
 /// Most time for the HTTP ports once ExtProc has stopped.
@@ -77,6 +79,9 @@ pub(crate) struct RouterArgs {
 
     #[command(flatten)]
     encoder: EncoderArgs,
+
+    #[command(flatten)]
+    endpoint_picker: EndpointPickerArgs,
 }
 
 /// Runs until a signal asks to stop.
@@ -93,7 +98,10 @@ struct Listeners {
 
 async fn serve(args: &RouterArgs) -> Result<()> {
     let mut signals = Signals::install()?;
-    let mut running = Running::start(args).await?;
+    let mut running = tokio::select! {
+        running = Running::start(args) => running?,
+        () = signals.next() => return Ok(()),
+    };
     tokio::select! {
         () = signals.next() => {}
         ended = &mut running.extproc => ended.context("the ExtProc server panicked")??,
@@ -113,6 +121,7 @@ struct Running {
     envoy: Lifecycle,
     /// Serves the API and the metrics: probes see that the process stops.
     pages: Lifecycle,
+    workers: Option<WorkerPicker>,
 }
 
 impl Running {
@@ -123,7 +132,8 @@ impl Running {
         let first = reload::read(&args.config).await?;
         let config = first.config()?;
         let listeners = Listeners::bind(args).await?;
-        let classifier = args.encoder.load().await?;
+        let (classifier, workers) =
+            tokio::try_join!(args.encoder.load(), args.endpoint_picker.start())?;
 
         let (envoy, pages) = (Lifecycle::new(), Lifecycle::new());
         let mut registry = Registry::default();
@@ -142,7 +152,10 @@ impl Running {
             envoy.stopping().clone(),
         );
         let summary = listeners.summary(args)?;
-        let extproc = ExtProc::new(router, options, metrics);
+        let mut extproc = ExtProc::new(router, options, metrics);
+        if let Some(workers) = &workers {
+            extproc = extproc.with_picker(workers.picker(), &mut registry);
+        }
         let extproc = extproc.serve(listeners.extproc, envoy.stopping().clone());
         let extproc = envoy.spawn_to_end(extproc);
         let metrics = metrics_routes(Arc::new(registry));
@@ -158,6 +171,7 @@ impl Running {
             extproc,
             envoy,
             pages,
+            workers,
         })
     }
 
@@ -168,6 +182,9 @@ impl Running {
         }
         if self.pages.stop(PAGE_DRAIN * 2).await.is_err() {
             warn!("cut off HTTP requests");
+        }
+        if let Some(workers) = self.workers {
+            workers.stop().await;
         }
     }
 }
