@@ -23,15 +23,19 @@ BUFFER_LIMIT = 50 << 20
 
 @dataclass(frozen=True)
 class Door:
-    """One listener: which router decides, which upstream answers, and how bodies are shown."""
+    """One listener: which router decides, which upstream answers, and how bodies are shown.
 
-    router: int
-    upstream: int
+    Without a router nobody decides; with an `answer` Envoy gives it itself, in the upstream's place.
+    """
+
+    router: int | None
+    upstream: int | None
     request_body: str = "BUFFERED"
     response_body: str = "BUFFERED"
     failure_mode_allow: bool = False
     tls: bool = False
     buffer_limit: int = BUFFER_LIMIT
+    answer: str | None = None
 
 
 def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) -> dict:
@@ -95,19 +99,37 @@ def _filter(name: str, door: Door) -> dict:
     }
 
 
+def _route(name: str, door: Door) -> dict:
+    if door.answer is None:
+        return {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
+    form = {"header": {"key": "content-type", "value": "application/json"}}
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 200, "body": {"inline_string": door.answer}},
+        "response_headers_to_add": [{**form, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
+
+
 def _listener(name: str, door: Door) -> dict:
-    route = {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
+    }
+    # Without it Envoy would answer before it has the body, and hang up.
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {
+            "@type": f"{TYPES}.filters.http.buffer.v3.Buffer",
+            "max_request_bytes": BUFFER_LIMIT,
+        },
+    }
+    first = buffer if door.router is None else _filter(name, door)
+    hosts = [{"name": name, "domains": ["*"], "routes": [_route(name, door)]}]
     manager = {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
-        "http_filters": [
-            _filter(name, door),
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
-            },
-        ],
+        "route_config": {"virtual_hosts": hosts},
+        "http_filters": [first, router],
     }
     network = {
         "name": "envoy.filters.network.http_connection_manager",
@@ -125,8 +147,10 @@ def config(doors: dict[str, Door]) -> dict:
     """What Envoy is told."""
     clusters = []
     for name, door in doors.items():
-        clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
-        clusters.append(_cluster(f"upstream-{name}", door.upstream))
+        if door.router is not None:
+            clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
+        if door.upstream is not None:
+            clusters.append(_cluster(f"upstream-{name}", door.upstream))
     listeners = [_listener(name, door) for name, door in doors.items()]
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
