@@ -6,7 +6,6 @@
     reason = "a test says what it got, or why it did nothing"
 )]
 
-mod configuration_page;
 mod encoder;
 mod examples;
 mod files;

@@ -1,11 +1,15 @@
-//! `docs/configuration.md` and the schema name the same keys, with the same types and the same
-//! reasons why some have no effect.
+//! `docs/configuration.md` names the keys of the schema, with their types, the reasons why some have
+//! no effect, and the defaults that reading applies.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tandem_semantic_router::config::json_schema;
+
+use super::*;
+use crate::config::RouterConfig;
+use crate::config::read::tree::Node;
+use crate::config::read::{Report, read as read_config};
 
 /// What is said of a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,18 +22,25 @@ enum Entry {
 
 type Keys = BTreeMap<String, Entry>;
 
+/// A row of the page.
+#[derive(Clone)]
+struct Row {
+    entry: Entry,
+    /// Empty for keys without effect.
+    default: String,
+}
+
 #[test]
 fn the_page_says_what_the_schema_says() {
     let schema = schema_keys();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-    let page = page_keys(&std::fs::read_to_string(page).unwrap());
+    let page = page_rows();
     assert!(schema.len() > 500, "{} keys in the schema", schema.len());
     let mut problems = Vec::new();
     for (key, entry) in &schema {
         match page.get(key) {
             None => problems.push(format!("`{key}` is missing: {entry:?}")),
-            Some(said) if said != entry => {
-                problems.push(format!("`{key}` is {entry:?}, not {said:?}"));
+            Some(row) if row.entry != *entry => {
+                problems.push(format!("`{key}` is {entry:?}, not {:?}", row.entry));
             }
             Some(_) => {}
         }
@@ -41,6 +52,86 @@ fn the_page_says_what_the_schema_says() {
         "docs/configuration.md:\n{}",
         problems.join("\n")
     );
+}
+
+/// A key that is set to its default means the same as one that is not set.
+#[test]
+fn the_page_says_what_is_read_without_a_key() {
+    let page = page_rows();
+    let mut problems = Vec::new();
+    let mut telling = 0;
+    for fields in [FLAT, LAYERED] {
+        let root: Document = std::rc::Rc::new(str::to_owned);
+        for place in places(fields, "", false, &root) {
+            let key = page_key(&place);
+            let Some(default) = page.get(&key).and_then(|row| literal(&row.default)) else {
+                continue;
+            };
+            let meaning = |value: &str| meaning(&(place.document)(value));
+            let unset = meaning("null");
+            if unset != meaning(&default) {
+                problems.push(format!("`{key}` is not {default} by default"));
+            }
+            let other = others(place.field.shape);
+            telling += usize::from(other.iter().any(|value| unset != meaning(value)));
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "docs/configuration.md:\n{}",
+        problems.join("\n")
+    );
+    assert!(
+        telling > 70,
+        "only {telling} keys mean something by themselves"
+    );
+}
+
+/// The key of the page that a place of a document is for.
+fn page_key(place: &Place) -> String {
+    let path = place.path.replace("[0]", "[]");
+    if let Some((_, key)) = path.split_once(".configuration.") {
+        let document = (place.document)("null");
+        let (before, _) = document.rsplit_once(", configuration: ").unwrap();
+        let (_, kind) = before.rsplit_once("{type: ").unwrap();
+        return format!("plugin {kind}.{key}");
+    }
+    let path = path.replace("model_config.name.", "model_config.<name>.");
+    path.replace("reasoning_families.name.", "reasoning_families.<name>.")
+}
+
+/// A default that can be written in a file; others are described.
+fn literal(default: &str) -> Option<String> {
+    let words = code(default);
+    if default.parse::<f64>().is_ok() {
+        return Some(default.to_owned());
+    }
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    if words.is_empty() || quoted.join(", ") != default {
+        return None;
+    }
+    match &words[..] {
+        [word] => Some(word.clone()),
+        words => Some(format!("[{}]", words.join(", "))),
+    }
+}
+
+/// What a document is read as, whatever is missing in it.
+fn meaning(document: &str) -> RouterConfig {
+    let none = |_: &str| None;
+    let report = Report::new(&none);
+    let config = read_config(&Node::parse(document).unwrap(), &report);
+    config.unwrap().with_default_security()
+}
+
+/// Some values of a shape.
+fn others(shape: Shape) -> Vec<String> {
+    match shape {
+        Shape::Bool => vec!["true".to_owned(), "false".to_owned()],
+        Shape::Whole(..) => vec!["1".to_owned(), "2".to_owned()],
+        Shape::Choice(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+        shape => vec![sample(shape)],
+    }
 }
 
 fn schema_keys() -> Keys {
@@ -134,13 +225,14 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-/// The keys of the page's tables: each stands below the places that the line before its table
+/// The rows of the page's tables: each stands below the places that the line before its table
 /// names.
-fn page_keys(page: &str) -> Keys {
-    let mut keys = Keys::new();
+fn page_rows() -> BTreeMap<String, Row> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let mut rows = BTreeMap::new();
     let mut places = Vec::new();
     let mut unused = false;
-    for line in page.lines() {
+    for line in std::fs::read_to_string(page).unwrap().lines() {
         if line.starts_with("Below `") {
             places = code(line);
         } else if line.starts_with("At the top:") {
@@ -152,21 +244,28 @@ fn page_keys(page: &str) -> Keys {
                 "without effect" => unused = true,
                 "---" => {}
                 names => {
-                    let entry = match unused {
-                        true => Entry::Unused(cells[1].to_owned()),
-                        false => Entry::Used(cells[1].to_owned()),
+                    let row = if unused {
+                        Row {
+                            entry: Entry::Unused(cells[1].to_owned()),
+                            default: String::new(),
+                        }
+                    } else {
+                        Row {
+                            entry: Entry::Used(cells[1].to_owned()),
+                            default: cells[2].to_owned(),
+                        }
                     };
                     for name in code(names) {
-                        add(&mut keys, &places, &name, &entry);
+                        add(&mut rows, &places, &name, &row);
                     }
                 }
             }
         }
     }
-    keys
+    rows
 }
 
-fn add(keys: &mut Keys, places: &[String], name: &str, entry: &Entry) {
+fn add(rows: &mut BTreeMap<String, Row>, places: &[String], name: &str, row: &Row) {
     for place in places {
         let key = match place.as_str() {
             "" => name.to_owned(),
@@ -174,7 +273,7 @@ fn add(keys: &mut Keys, places: &[String], name: &str, entry: &Entry) {
             "plugin" => format!("plugin {name}"),
             place => format!("{place}.{name}"),
         };
-        let before = keys.insert(key.clone(), entry.clone());
+        let before = rows.insert(key.clone(), row.clone());
         assert!(before.is_none(), "`{key}` is there twice");
     }
 }
