@@ -12,7 +12,7 @@ ARGS ?=
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-encoder bench-frontend bench-index bench-prefix-cache eval-models train clean
+	bench-encoder bench-frontend bench-index bench-prefix-cache bench-router eval-models train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem pro
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e
 
-bench: bench-index bench-encoder bench-prefix-cache bench-engine bench-frontend ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-prefix-cache bench-engine bench-frontend bench-router ## Every figure that docs/performance.md quotes
 
 bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimensions
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin engine -- $(ARGS)
@@ -73,6 +73,11 @@ bench-prefix-cache: $(VENV)/installed
 
 bench-frontend: build servers $(DYNAMO)/installed ## CPU of a frontend per request and token: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
+
+bench-router: build $(VENV)/installed ## What the router adds to a request behind Envoy (ARGS=--quick takes a minute)
+	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin no_op_extproc --bin load
+	$(CARGO) bench -p tandem-semantic-router --bench route -- decide
+	$(PYTHON) bench/router.py $(ARGS)
 
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)

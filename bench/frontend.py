@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "e2e"))
 
 from cluster import CHAT, Cluster, eventually, free_port, wait_for_instances  # noqa: E402
+from processes import cpu_seconds, rss_mib  # noqa: E402
 from raw_http import request  # noqa: E402
 
 MODEL = "mock"
@@ -51,18 +52,6 @@ LOADS = [
     Load("whole answers of 2 tokens", clients=16, tokens=2, stream=False),
     Load("streamed answers of 100 tokens", clients=16, tokens=100, stream=True),
 ]
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def rss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError("no VmRSS")
 
 
 def prompt(client: int, number: int) -> str:

@@ -24,10 +24,13 @@ BUFFER_LIMIT = 50 << 20
 
 @dataclass(frozen=True)
 class Door:
-    """One listener: which router decides, which upstream answers, and how bodies are shown. Without
-    an upstream the router picks one, by `header` or by `metadata`."""
+    """One listener: which router decides, which upstream answers, and how bodies are shown.
 
-    router: int
+    Without a router nobody decides. Without an upstream the router picks one, by `header` or by
+    `metadata`; with an `answer` Envoy gives it itself.
+    """
+
+    router: int | None
     upstream: int | None
     request_body: str = "BUFFERED"
     response_body: str = "BUFFERED"
@@ -37,6 +40,7 @@ class Door:
     picked_by: str = "header"
     subset: tuple[str, ...] | None = None
     """Endpoints of which the router must pick one."""
+    answer: str | None = None
 
 
 def _cluster(name: str, port: int, *, http2: bool = False, tls: bool = False) -> dict:
@@ -132,19 +136,40 @@ def _subset(subset: tuple[str, ...]) -> dict:
     }
 
 
+def _route(name: str, door: Door) -> dict:
+    if door.answer is None:
+        return {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
+    form = {"header": {"key": "content-type", "value": "application/json"}}
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 200, "body": {"inline_string": door.answer}},
+        "response_headers_to_add": [{**form, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
+
+
 def _listener(name: str, door: Door) -> dict:
-    route = {"match": {"prefix": "/"}, "route": {"cluster": f"upstream-{name}", "timeout": "60s"}}
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
+    }
+    # Without it Envoy would answer before it has the body, and hang up.
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {
+            "@type": f"{TYPES}.filters.http.buffer.v3.Buffer",
+            "max_request_bytes": BUFFER_LIMIT,
+        },
+    }
+    first = buffer if door.router is None else _filter(name, door)
+    hosts = [{"name": name, "domains": ["*"], "routes": [_route(name, door)]}]
     manager = {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": hosts},
         "http_filters": [
             *([] if door.subset is None else [_subset(door.subset)]),
-            _filter(name, door),
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
-            },
+            first,
+            router,
         ],
     }
     network = {
@@ -163,11 +188,12 @@ def config(doors: dict[str, Door]) -> dict:
     """What Envoy is told."""
     clusters = []
     for name, door in doors.items():
-        clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
-        if door.upstream is None:
-            clusters.append(_picked_cluster(f"upstream-{name}", door.picked_by))
-        else:
+        if door.router is not None:
+            clusters.append(_cluster(f"router-{name}", door.router, http2=True, tls=door.tls))
+        if door.upstream is not None:
             clusters.append(_cluster(f"upstream-{name}", door.upstream))
+        elif door.answer is None:
+            clusters.append(_picked_cluster(f"upstream-{name}", door.picked_by))
     listeners = [_listener(name, door) for name, door in doors.items()]
     return {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},

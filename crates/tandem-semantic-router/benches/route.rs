@@ -24,6 +24,44 @@ fn decision_engine(criterion: &mut Criterion) {
     });
 }
 
+/// Fifteen decisions whose rules nest three deep, all of which match: the most that there is to do.
+fn nested_decisions(criterion: &mut Criterion) {
+    let mut text =
+        "version: v0.3\nproviders: {models: [{name: m}]}\nrouting:\n  signals:\n    keywords:\n"
+            .to_owned();
+    for i in 0..15 {
+        text += &format!("      - {{name: k{i}, operator: OR, keywords: [w{i}]}}\n");
+    }
+    text += "      - {name: never, operator: OR, keywords: [never]}\n  decisions:\n";
+    for i in 0..15 {
+        let next = (i + 1) % 15;
+        text += &format!(
+            "    - {{name: d{i}, priority: {i}, modelRefs: [{{model: m}}], rules: {{operator: AND, conditions: [\
+             {{operator: OR, conditions: [{{type: keyword, name: k{i}}}, {{operator: AND, conditions: [\
+             {{type: keyword, name: k{next}}}, {{type: domain, name: law}}]}}]}}, \
+             {{operator: NOT, conditions: [{{type: keyword, name: never}}]}}]}}}}\n"
+        );
+    }
+    let config = RouterConfig::parse(&text, &|_| None)
+        .expect("the text is a configuration")
+        .config;
+    let never = config.signals.iter().position(|rule| rule.name == "never");
+    let scores = (0..config.signals.len()).map(|at| (Some(at) != never).then_some(0.9));
+    let facts = Facts::new(scores);
+    let matched = decide(&config.decisions, config.strategy, &facts).len();
+    assert_eq!(matched, 15, "every decision matches");
+    criterion.bench_function("decide/15 nested decisions that match", |bencher| {
+        bencher.iter(|| {
+            decide(
+                black_box(&config.decisions),
+                config.strategy,
+                black_box(&facts),
+            )
+            .len()
+        });
+    });
+}
+
 fn route(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -49,5 +87,5 @@ fn route(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decision_engine, route);
+criterion_group!(benches, decision_engine, nested_decisions, route);
 criterion_main!(benches);

@@ -27,12 +27,12 @@ pub(crate) fn inspect<'a>(
 ) -> Inspection<'a> {
     let plugins = decision.map(|decision| &decision.plugins);
     let jailbreak = match plugins {
-        Some(plugins) => plugins.jailbreak.or(global.jailbreak.as_ref()),
-        None => global.jailbreak.as_ref(),
+        Some(plugins) => plugins.jailbreak.or(global.jailbreak.on()),
+        None => global.jailbreak.on(),
     };
     let pii = match plugins {
-        Some(plugins) => plugins.pii.or(global.pii.as_ref()),
-        None => global.pii.as_ref(),
+        Some(plugins) => plugins.pii.or(global.pii.on()),
+        None => global.pii.on(),
     };
     let jailbreak = jailbreak.and_then(|policy| policy.violation(&signals.jailbreak));
     if let Some(block) = jailbreak {

@@ -342,7 +342,7 @@ impl Api {
             .pii
             .ok_or_else(|| ApiError::no_head("personal data"))?;
         let router = self.router.load_full();
-        let policy = router.config().security.pii.as_ref();
+        let policy = router.config().security.pii.on();
         let default = policy.map_or(PiiPolicy::DEFAULT_THRESHOLD, |policy| policy.threshold);
         let least = options.confidence_threshold.unwrap_or(default);
         let wanted = |kind: &str| {
@@ -377,7 +377,7 @@ impl Api {
             .jailbreak
             .ok_or_else(|| ApiError::no_head("jailbreaks"))?;
         let router = self.router.load_full();
-        let policy = router.config().security.jailbreak.as_ref();
+        let policy = router.config().security.jailbreak.on();
         let default = policy.map_or(JailbreakPolicy::DEFAULT_THRESHOLD, |policy| {
             policy.threshold
         });

@@ -76,8 +76,8 @@ pub(super) async fn classifier(State(api): Shared) -> Json<Value> {
         "categories": categories,
         "decisions": decisions,
         "security": {
-            "jailbreak_threshold": config.security.jailbreak.as_ref().map(|one| one.threshold),
-            "pii_threshold": config.security.pii.as_ref().map(|one| one.threshold),
+            "jailbreak_threshold": config.security.jailbreak.on().map(|one| one.threshold),
+            "pii_threshold": config.security.pii.on().map(|one| one.threshold),
         },
     }))
 }

@@ -296,12 +296,8 @@ impl<'a> Migration<'a> {
         let forward = text("forward");
         put_default(&mut self.to, &["tandem", "unknown_models"], forward);
         if let Some(guard) = self.get("prompt_guard") {
-            let enabled = guard.get("enabled").cloned();
-            let off = matches!(
-                enabled.as_ref().map(|node| &node.value),
-                None | Some(Value::Null | Value::Bool(false))
-            );
-            if !off {
+            let enabled = guard.get("enabled").map(|node| &node.value);
+            if !matches!(enabled, None | Some(Value::Null)) {
                 let path = ["tandem", "security", "jailbreak"];
                 put_default(&mut self.to, &path, node(Value::Map(Vec::new())));
                 for key in ["enabled", "threshold", "on_error"] {

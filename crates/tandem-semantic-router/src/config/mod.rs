@@ -123,9 +123,7 @@ impl RouterConfig {
     /// data that is a secret.
     #[must_use]
     pub fn with_default_security(mut self) -> Self {
-        let defaults = SecurityPolicy::built_in();
-        self.security.jailbreak = self.security.jailbreak.or(defaults.jailbreak);
-        self.security.pii = self.security.pii.or(defaults.pii);
+        self.security.complete();
         self
     }
 

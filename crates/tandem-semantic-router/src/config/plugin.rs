@@ -25,10 +25,11 @@ pub struct Plugins {
     pub tool_selection: Option<ToolSelection>,
 }
 
-/// A decision's own word on a global policy.
+/// A file's word on a policy that is inherited otherwise: a decision's from the global one, which in
+/// turn is the built-in one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Override<T> {
-    /// The global policy applies.
+    /// The inherited policy applies.
     #[default]
     Inherit,
     /// Nothing applies.
@@ -39,11 +40,23 @@ pub enum Override<T> {
 
 impl<T> Override<T> {
     /// The policy that applies.
-    pub fn or<'a>(&'a self, global: Option<&'a T>) -> Option<&'a T> {
+    pub fn or<'a>(&'a self, inherited: Option<&'a T>) -> Option<&'a T> {
         match self {
-            Self::Inherit => global,
+            Self::Inherit => inherited,
             Self::Off => None,
             Self::On(policy) => Some(policy),
+        }
+    }
+
+    /// The policy that applies where nothing is inherited.
+    pub fn on(&self) -> Option<&T> {
+        self.or(None)
+    }
+
+    /// Puts a policy where nothing is said.
+    pub(super) fn or_insert(&mut self, policy: T) {
+        if matches!(self, Self::Inherit) {
+            *self = Self::On(policy);
         }
     }
 }

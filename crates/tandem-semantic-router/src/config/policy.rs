@@ -1,5 +1,7 @@
 //! What is refused.
 
+use super::Override;
+
 /// Personal data that nobody sends by accident: refused by the built-in policy.
 pub const SECRET_PII: [&str; 4] = ["US_SSN", "CREDIT_CARD", "IBAN_CODE", "US_DRIVER_LICENSE"];
 
@@ -7,9 +9,9 @@ pub const SECRET_PII: [&str; 4] = ["US_SSN", "CREDIT_CARD", "IBAN_CODE", "US_DRI
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SecurityPolicy {
     /// Jailbreak check.
-    pub jailbreak: Option<JailbreakPolicy>,
+    pub jailbreak: Override<JailbreakPolicy>,
     /// Personal data check.
-    pub pii: Option<PiiPolicy>,
+    pub pii: Override<PiiPolicy>,
 }
 
 /// When a prompt counts as a jailbreak.
@@ -62,12 +64,11 @@ pub enum OnError {
 }
 
 impl SecurityPolicy {
-    /// Jailbreaks and secrets are refused; a broken classifier stops nobody.
-    pub fn built_in() -> Self {
-        Self {
-            jailbreak: Some(JailbreakPolicy::default()),
-            pii: Some(PiiPolicy::default()),
-        }
+    /// Adds the built-in policies where nothing is said: jailbreaks and secrets are refused, a
+    /// broken classifier stops nobody.
+    pub(super) fn complete(&mut self) {
+        self.jailbreak.or_insert(JailbreakPolicy::default());
+        self.pii.or_insert(PiiPolicy::default());
     }
 }
 

@@ -27,6 +27,9 @@ fn every_example_loads_without_a_warning() {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let lookup = |name: &str| (name == "TANDEM_MODEL").then(|| "model".to_owned());
         let loaded = RouterConfig::parse(&text, &lookup);
@@ -34,7 +37,7 @@ fn every_example_loads_without_a_warning() {
         assert_eq!(loaded.warnings, [], "{}", path.display());
         count += 1;
     }
-    assert!(count >= 6, "{count} examples");
+    assert!(count >= 19, "{count} examples");
 }
 
 #[test]
@@ -56,7 +59,7 @@ fn the_built_in_config_covers_every_domain() {
         assert_eq!(decision.models[0].model, "org/model");
         assert!(decision.plugins.system_prompt.is_some(), "{label}");
     }
-    let pii = config.security.pii.as_ref().unwrap();
+    let pii = config.security.pii.on().unwrap();
     assert!(pii.types.denies("US_SSN"));
     for everyday in [
         "PERSON",
@@ -197,7 +200,7 @@ decisions:
         config.signals[0].test,
         SignalTest::Domain(vec!["computer science".into()])
     );
-    let jailbreak = config.security.jailbreak.as_ref().unwrap();
+    let jailbreak = config.security.jailbreak.on().unwrap();
     assert!((jailbreak.threshold - 0.6).abs() < 1e-6);
     let plugins = &config.decisions[1].plugins;
     assert_eq!(plugins.jailbreak, Override::Off);
@@ -249,7 +252,11 @@ global:
     };
     assert_eq!(jailbreak.on_error, OnError::Block);
     assert!((pii.threshold - 0.9).abs() < 1e-6);
-    assert!(config.security.pii.is_none(), "only decisions refuse");
+    assert_eq!(
+        config.security.pii,
+        Override::Inherit,
+        "only decisions refuse"
+    );
     assert_eq!(config.unknown_models, UnknownModels::Reject);
 }
 
@@ -258,8 +265,38 @@ fn default_security_fills_what_a_file_leaves_open() {
     let file =
         "default_model: m\nmodel_config: {m: {}}\nprompt_guard: {enabled: true, threshold: 0.2}\n";
     let config = parse(file).unwrap().config.with_default_security();
-    assert!((config.security.jailbreak.unwrap().threshold - 0.2).abs() < 1e-6);
-    assert!(config.security.pii.unwrap().types.denies("CREDIT_CARD"));
+    let jailbreak = config.security.jailbreak.on().unwrap();
+    assert!((jailbreak.threshold - 0.2).abs() < 1e-6);
+    assert!(
+        config
+            .security
+            .pii
+            .on()
+            .unwrap()
+            .types
+            .denies("CREDIT_CARD")
+    );
+}
+
+#[test]
+fn default_security_leaves_off_what_a_file_switches_off() {
+    let base = "default_model: m\nmodel_config: {m: {}}\n";
+    let security = |file: &str| {
+        let config = parse(&format!("{base}{file}")).unwrap().config;
+        let security = config.with_default_security().security;
+        (
+            security.jailbreak.on().is_some(),
+            security.pii.on().is_some(),
+        )
+    };
+    assert_eq!(security(""), (true, true));
+    assert_eq!(security("prompt_guard: {enabled: false}\n"), (false, true));
+    assert_eq!(security("prompt_guard: {threshold: 0.5}\n"), (true, true));
+    let off = "{jailbreak: {enabled: false}, pii: {enabled: false}}";
+    assert_eq!(
+        security(&format!("tandem: {{security: {off}}}\n")),
+        (false, false)
+    );
 }
 
 #[test]

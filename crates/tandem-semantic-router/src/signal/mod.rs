@@ -114,8 +114,8 @@ impl SignalEngine {
         models: Option<Arc<dyn LanguageModels>>,
     ) -> Self {
         let mut heads = Heads {
-            jailbreak: config.security.jailbreak.is_some(),
-            pii: config.security.pii.is_some(),
+            jailbreak: config.security.jailbreak.on().is_some(),
+            pii: config.security.pii.on().is_some(),
             embedding: config
                 .tools
                 .as_ref()

@@ -95,8 +95,8 @@ fn the_full_flat_file_means_what_it_says() {
         .find(|rule| rule.name == "computer_science");
     let labels = SignalTest::Domain(vec!["computer science".into()]);
     assert_eq!(computers.unwrap().test, labels);
-    close(config.security.jailbreak.as_ref().unwrap().threshold, 0.7);
-    let pii = config.security.pii.as_ref().unwrap();
+    close(config.security.jailbreak.on().unwrap().threshold, 0.7);
+    let pii = config.security.pii.on().unwrap();
     assert!(pii.types.denies("US_SSN") && !pii.types.denies("PERSON"));
     let tools = config.tools.as_ref().unwrap();
     assert_eq!(

@@ -7,4 +7,5 @@
 )]
 
 mod encoder;
+mod examples;
 mod files;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backend::{access, reliability};
-use super::plugin::{jailbreak_policy, pii_policy};
+use super::plugin::{jailbreak_policy, or_off, pii_policy};
 use super::reader::Section;
 use crate::config::{Access, Reliability, SecurityPolicy, UnknownModels};
 
@@ -56,13 +56,13 @@ pub(super) fn read(root: &Section<'_>, inherited: SecurityPolicy) -> Extension {
 
 fn security(section: &Section<'_>, policy: &mut SecurityPolicy) {
     if let Some(jailbreak) = section.section("jailbreak") {
-        let default = policy.jailbreak.clone().unwrap_or_default();
+        let default = policy.jailbreak.on().cloned().unwrap_or_default();
         let enabled = jailbreak.boolean("enabled").unwrap_or(true);
-        policy.jailbreak = enabled.then(|| jailbreak_policy(&jailbreak, &default));
+        policy.jailbreak = or_off(enabled, jailbreak_policy(&jailbreak, &default));
     }
     if let Some(pii) = section.section("pii") {
-        let default = policy.pii.clone().unwrap_or_default();
+        let default = policy.pii.on().cloned().unwrap_or_default();
         let enabled = pii.boolean("enabled").unwrap_or(true);
-        policy.pii = enabled.then(|| pii_policy(&pii, &default));
+        policy.pii = or_off(enabled, pii_policy(&pii, &default));
     }
 }

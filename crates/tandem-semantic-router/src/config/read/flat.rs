@@ -8,8 +8,8 @@ use super::reader::{Cursor, Section, unknown};
 use super::rules::{Defaults, SignalRules};
 use super::{extension, plugin};
 use crate::config::{
-    Address, Backend, Identity, JailbreakPolicy, ModelConfig, PiiPolicy, RouterConfig, Rule,
-    SecurityPolicy, Strategy, UnknownModels,
+    Address, Backend, Identity, JailbreakPolicy, ModelConfig, Override, PiiPolicy, RouterConfig,
+    Rule, SecurityPolicy, Strategy, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -191,21 +191,21 @@ fn preferred(section: &Section<'_>, endpoints: &[Backend]) -> Vec<Backend> {
 fn security(root: &Section<'_>) -> SecurityPolicy {
     let mut policy = SecurityPolicy::default();
     if let Some(guard) = root.section("prompt_guard")
-        && guard.boolean("enabled") == Some(true)
+        && let Some(enabled) = guard.boolean("enabled")
     {
-        policy.jailbreak = Some(plugin::jailbreak_policy(
-            &guard,
-            &JailbreakPolicy::default(),
-        ));
+        let own = plugin::jailbreak_policy(&guard, &JailbreakPolicy::default());
+        policy.jailbreak = plugin::or_off(enabled, own);
     }
     let pii = root
         .section("classifier")
         .and_then(|classifier| classifier.section("pii_model"));
-    policy.pii = pii.map(|pii| PiiPolicy {
-        threshold: pii
-            .fraction("threshold")
-            .unwrap_or(PiiPolicy::DEFAULT_THRESHOLD),
-        ..PiiPolicy::default()
-    });
+    if let Some(pii) = pii {
+        policy.pii = Override::On(PiiPolicy {
+            threshold: pii
+                .fraction("threshold")
+                .unwrap_or(PiiPolicy::DEFAULT_THRESHOLD),
+            ..PiiPolicy::default()
+        });
+    }
     policy
 }

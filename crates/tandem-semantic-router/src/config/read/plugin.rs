@@ -45,11 +45,11 @@ pub(super) fn plugins(
             "system_prompt" => plugins.system_prompt = system_prompt(&section).filter(|_| enabled),
             "header_mutation" if enabled => plugins.headers = header_mutation(&section),
             "pii" => {
-                let default = defaults.pii.clone().unwrap_or_default();
+                let default = defaults.pii.on().cloned().unwrap_or_default();
                 plugins.pii = or_off(enabled, pii_plugin(&section, &default));
             }
             "jailbreak" => {
-                let default = defaults.jailbreak.clone().unwrap_or_default();
+                let default = defaults.jailbreak.on().cloned().unwrap_or_default();
                 plugins.jailbreak = or_off(enabled, jailbreak_policy(&section, &default));
             }
             "fast_response" => {
@@ -67,7 +67,7 @@ pub(super) fn plugins(
     plugins
 }
 
-fn or_off<T>(enabled: bool, policy: T) -> Override<T> {
+pub(super) fn or_off<T>(enabled: bool, policy: T) -> Override<T> {
     if enabled {
         Override::On(policy)
     } else {

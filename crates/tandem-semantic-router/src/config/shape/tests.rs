@@ -1,3 +1,5 @@
+mod page;
+
 use super::*;
 
 /// Walks every shape below `fields`.

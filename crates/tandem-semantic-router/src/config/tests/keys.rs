@@ -317,18 +317,18 @@ fn global_keys() {
     check(
         "prompt_guard: {enabled: true, threshold: 0.5, on_error: block}",
         jailbreak,
-        "None",
-        "Some(JailbreakPolicy { threshold: 0.5, on_error: Block })",
+        "Inherit",
+        "On(JailbreakPolicy { threshold: 0.5, on_error: Block })",
     );
     check(
         "prompt_guard: {enabled: false, threshold: 0.5}",
         jailbreak,
-        "None",
-        "None",
+        "Inherit",
+        "Off",
     );
     check(
         "classifier: {pii_model: {threshold: 0.5}}",
-        |c| debug(&c.security.pii.as_ref().map(|policy| policy.threshold)),
+        |c| debug(&c.security.pii.on().map(|policy| policy.threshold)),
         "None",
         "Some(0.5)",
     );
@@ -369,7 +369,7 @@ fn global_keys() {
     check(
         "tandem: {security: {pii: {pii_types_denied: [AGE], on_error: block}}}",
         |c| debug(&c.security.pii),
-        "None",
-        r#"Some(PiiPolicy { types: Only(["AGE"]), threshold: 0.7, action: Block, on_error: Block })"#,
+        "Inherit",
+        r#"On(PiiPolicy { types: Only(["AGE"]), threshold: 0.7, action: Block, on_error: Block })"#,
     );
 }
