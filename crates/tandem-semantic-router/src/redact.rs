@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tandem_classifier::PiiSpan;
 use tandem_protocol::openai::body::JsonObject;
+use tandem_protocol::openai::json::Json;
 
 use crate::config::PiiPolicy;
 use crate::request::Endpoint;
@@ -33,7 +34,7 @@ pub(crate) fn redact(
             body.set("messages", &messages);
         }
         Endpoint::Completion => {
-            let mut prompt: Value = body.get("prompt").ok()??;
+            let Json(mut prompt) = body.get("prompt").ok()??;
             match &mut prompt {
                 Value::String(text) => *text = redaction.text(text),
                 Value::Array(texts) => {
@@ -268,5 +269,7 @@ mod tests {
             r#"{"prompt":"123-45-6789"}"#,
             Some(r#"{"prompt":"[US_SSN]"}"#),
         );
+        let odd = r#"{"prompt":[{"$serde_json::private::RawValue":"1"}]}"#;
+        check(Endpoint::Completion, &[], odd, Some(odd));
     }
 }
