@@ -125,7 +125,7 @@ impl Redaction<'_> {
         Some(())
     }
 
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         match self.spans.get(text) {
             Some(spans) => self.replace(text, spans),
             None => text.to_owned(),
@@ -136,10 +136,7 @@ impl Redaction<'_> {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         for span in spans {
-            let denied = span.score >= self.policy.threshold
-                && self.policy.types.denies(&span.kind)
-                && span.start >= done;
-            if denied {
+            if self.policy.denies(&span.kind, span.score) && span.start >= done {
                 out.push_str(&text[done..span.start]);
                 out.push('[');
                 out.push_str(&span.kind);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
 
+use crate::answer::AnswerScan;
 use crate::explain::Explanation;
 
 /// A decision, and how it came about.
@@ -47,6 +48,8 @@ pub struct Forward {
     pub clear_route_cache: bool,
     /// Whether the answer is a stream.
     pub stream: bool,
+    /// How its answer must be looked at, if it must.
+    pub scan: Option<AnswerScan>,
 }
 
 /// Changes of headers; names are in lower case. Removals come first.

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode};
 use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
-use tandem_semantic_router::{Client, Endpoint, Forward, RouteRequest, Router, Routing};
+use tandem_semantic_router::{
+    AnswerScan, AnswerScanner, Client, Endpoint, Forward, RouteRequest, Router, Routing,
+};
 use tracing::Instrument;
 
 use super::answer::{self, Contents};
@@ -19,7 +21,7 @@ use super::messages::{
     HeaderMutation, HttpBody, HttpHeaders, ProcessingRequest, ProcessingResponse,
     ProtocolConfiguration,
 };
-use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id};
+use crate::headers::{RESPONSE_PATH, SCHEMA, client, is_event_stream, request_id};
 use crate::metrics::GatewayMetrics;
 use crate::route::{Miss, Target, resolve_api};
 use crate::trace::{self, TRACEPARENT, TraceContext};
@@ -56,7 +58,18 @@ struct Incoming {
 /// A request that was sent on.
 struct Sent {
     watch: Watch,
+    scan: Scan,
     response_headers: Vec<(&'static str, String)>,
+}
+
+/// Whether the answer is looked at.
+enum Scan {
+    /// It is not.
+    None,
+    /// It will be, if it is one that a model gave.
+    Awaited(AnswerScan),
+    /// It is.
+    Passing(AnswerScanner),
 }
 
 /// How Envoy sends bodies.
@@ -103,11 +116,8 @@ impl Session {
             Some(Request::RequestBody(body)) => self.request_body(body).await,
             Some(Request::RequestTrailers(_)) => self.request_trailers().await,
             Some(Request::ResponseHeaders(headers)) => smallvec![self.response_headers(headers)],
-            Some(Request::ResponseBody(body)) => smallvec![self.response_body(body)],
-            Some(Request::ResponseTrailers(_)) => {
-                self.complete();
-                smallvec![convert::response_trailers()]
-            }
+            Some(Request::ResponseBody(body)) => self.response_body(body).await,
+            Some(Request::ResponseTrailers(_)) => self.response_trailers().await,
             None => Answers::new(),
         }
     }
@@ -251,6 +261,7 @@ impl Session {
                 let (model, id) = (&forward.model, &incoming.request_id);
                 let sent = Sent {
                     watch: Watch::new(in_flight, &self.router, model, id, span),
+                    scan: Scan::None,
                     response_headers: Vec::new(),
                 };
                 sent_on(forward, contents, sent)
@@ -264,9 +275,7 @@ impl Session {
         let status = convert::pseudo(message.headers.as_ref(), ":status");
         let status = status.and_then(|status| status.parse().ok());
         let headers = convert::headers(message.headers);
-        let events = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let events = is_event_stream(&headers);
         // A stream must not wait in Envoy until it is complete.
         let held = matches!(
             self.modes.response,
@@ -278,6 +287,7 @@ impl Session {
         };
         let status = status.unwrap_or(StatusCode::OK);
         sent.watch.begin(status, events);
+        let scanned = sent.scan.begin(status.is_success(), events);
         let added = sent.response_headers.iter();
         let added = added.filter(|_| status.is_success());
         let set = added.map(|(name, value)| (*name, value.as_str()));
@@ -285,27 +295,63 @@ impl Session {
         set.push(SCHEMA);
         set.push((RESPONSE_PATH, "upstream"));
         set.push((REQUEST_ID, sent.watch.request_id()));
-        let mutation = convert::mutation(answer::router_headers(&headers), set);
+        let mut remove = answer::router_headers(&headers);
+        if scanned {
+            // How long it will be is not known yet, and later is too late to say so.
+            remove.push(CONTENT_LENGTH.as_str().to_owned());
+        }
+        let mutation = convert::mutation(remove, set);
         if message.end_of_stream || self.modes.response == BodySendMode::None {
-            sent.watch.complete();
+            sent.complete();
         }
         convert::response_headers(mutation, stream)
     }
 
-    fn response_body(&mut self, message: HttpBody) -> ProcessingResponse {
-        if let Phase::Sent(sent) = &mut self.phase {
-            sent.watch.piece(&message.body);
-        }
+    async fn response_body(&mut self, message: HttpBody) -> Answers {
+        let mode = self.modes.response;
+        let Phase::Sent(sent) = &mut self.phase else {
+            return smallvec![convert::response_body(answer::unchanged(message, mode))];
+        };
+        sent.watch.piece(&message.body);
+        let answers = match &mut sent.scan {
+            Scan::Passing(scanner) => {
+                let mut out = scanner.piece(message.body.clone()).await;
+                if message.end_of_stream {
+                    let rest = scanner.finish().await;
+                    out = if out.is_empty() {
+                        rest
+                    } else {
+                        [out, rest].concat().into()
+                    };
+                }
+                answer::scanned(&message, out, scanner, mode)
+            }
+            _ => smallvec![convert::response_body(answer::unchanged(
+                message.clone(),
+                mode
+            ))],
+        };
         if message.end_of_stream {
-            self.complete();
+            sent.complete();
         }
-        convert::response_body(answer::unchanged(message, self.modes.response))
+        answers
     }
 
-    fn complete(&mut self) {
+    /// In full duplex the body may end with trailers; what was kept back goes before them.
+    async fn response_trailers(&mut self) -> Answers {
+        let mut answers = Answers::new();
         if let Phase::Sent(sent) = &mut self.phase {
-            sent.watch.complete();
+            if let Scan::Passing(scanner) = &mut sent.scan
+                && self.modes.response == BodySendMode::FullDuplexStreamed
+            {
+                let out = scanner.finish().await;
+                let rest = HttpBody::default();
+                answers = answer::scanned(&rest, out, scanner, self.modes.response);
+            }
+            sent.complete();
         }
+        answers.push(convert::response_trailers());
+        answers
     }
 
     /// Refuses a request before the router has seen it.
@@ -320,6 +366,26 @@ impl Session {
         self.phase = Phase::Passing;
         self.metrics.failed("unknown".to_owned(), "internal");
         answer::reject(ErrorKind::Internal, "internal error".to_owned(), None)
+    }
+}
+
+impl Sent {
+    fn complete(&mut self) {
+        if let Scan::Passing(scanner) = &self.scan {
+            self.watch.scanned(scanner);
+        }
+        self.watch.complete();
+    }
+}
+
+impl Scan {
+    /// The answer begins; whether it is looked at.
+    fn begin(&mut self, success: bool, events: bool) -> bool {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::Awaited(scan) if success => Self::Passing(scan.begin(events)),
+            _ => Self::None,
+        };
+        matches!(self, Self::Passing(_))
     }
 }
 
@@ -344,5 +410,6 @@ impl Modes {
 fn sent_on(forward: Forward, contents: Contents, mut sent: Sent) -> (Answers, Phase) {
     let answers = answer::send_on(&forward, contents);
     sent.response_headers = forward.response_headers;
+    sent.scan = forward.scan.map_or(Scan::None, Scan::Awaited);
     (answers, Phase::Sent(sent))
 }

@@ -18,6 +18,7 @@ use tandem_semantic_router::Forward;
 
 use super::error::ProxyError;
 use super::exchange::ResponseBody;
+use super::scanned;
 use super::{GatewayError, GatewayOptions};
 use crate::headers::{prepare_request, prepare_response};
 use crate::watch::Watch;
@@ -83,7 +84,10 @@ impl Upstream {
             &forward.response_headers,
             status.is_success(),
         );
-        Ok(answer.map(|body| Metered { body, watch }.boxed_unsync()))
+        match forward.scan.filter(|_| status.is_success()) {
+            Some(scan) => Ok(scanned::pass_on(answer, scan, watch).await),
+            None => Ok(answer.map(|body| Metered { body, watch }.boxed_unsync())),
+        }
     }
 
     fn uri(&self, requested: &Uri) -> Uri {

@@ -3,6 +3,7 @@
 mod error;
 mod exchange;
 mod forward;
+mod scanned;
 mod server;
 
 use std::sync::Arc;

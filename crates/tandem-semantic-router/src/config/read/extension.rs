@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::plugin::{jailbreak_policy, pii_policy};
+use super::plugin::{jailbreak_policy, pii_policy, response_jailbreak_policy};
 use super::reader::Section;
 use crate::config::{SecurityPolicy, UnknownModels};
 
@@ -52,5 +52,10 @@ fn security(section: &Section<'_>, policy: &mut SecurityPolicy) {
         let default = policy.pii.clone().unwrap_or_default();
         let enabled = pii.boolean("enabled").unwrap_or(true);
         policy.pii = enabled.then(|| pii_policy(&pii, &default));
+    }
+    if let Some(answers) = section.section("response_jailbreak") {
+        let default = policy.response_jailbreak.clone().unwrap_or_default();
+        let enabled = answers.boolean("enabled").unwrap_or(true);
+        policy.response_jailbreak = enabled.then(|| response_jailbreak_policy(&answers, &default));
     }
 }
