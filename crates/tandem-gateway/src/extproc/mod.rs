@@ -2,6 +2,8 @@
 
 mod answer;
 mod convert;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod session;
 
 use std::fmt;
