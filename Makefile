@@ -7,12 +7,15 @@ CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
 DATA ?= ../shared/data
 ARGS ?=
+FUZZ_TARGETS ?= json_body event_stream extproc_session
+FUZZ_SECONDS ?= 60
 
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-encoder bench-frontend bench-index bench-prefix-cache bench-router eval-models train clean
+	bench-encoder bench-frontend bench-index bench-prefix-cache bench-router eval-models fuzz train \
+	clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +81,15 @@ bench-router: build $(VENV)/installed ## What the router adds to a request behin
 	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin no_op_extproc --bin load
 	$(CARGO) bench -p tandem-semantic-router --bench route -- decide
 	$(PYTHON) bench/router.py $(ARGS)
+
+# libFuzzer needs compiler flags that stable Rust keeps to itself. What is found new stays out of
+# the committed corpus: copy there what is worth it.
+fuzz: $(VENV)/installed ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		RUSTC_BOOTSTRAP=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo-fuzz run --sanitizer none $$target \
+			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || exit 1; \
+	done
 
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)

@@ -29,6 +29,16 @@ decisions:
         configuration: {system_prompt: Be exact.}
       - type: header_mutation
         configuration: {add: [{name: x-tier, value: gold}], delete: [x-secret]}
+  - name: law_decision
+    priority: 10
+    rules: {operator: OR, conditions: [{type: keyword, name: lawsuit}]}
+    modelRefs: [{model: small}]
+    plugins:
+      - type: pii
+        configuration: {pii_types_denied: [US_SSN], scan_response: true, action: redact}
+      - type: response_jailbreak
+        configuration: {action: block}
+keyword_rules: [{name: lawsuit, operator: OR, keywords: [lawsuit]}]
 """
 """Two models, so that a request can be seen to change its way."""
 

@@ -46,6 +46,8 @@ class Upstream:
         self.stream: Stream | None = None
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.says: str | None = None
+        """The text of the answers, if it is not that of the question."""
         self.judge = ""
         """What the model of that name says; nobody sees who asks it."""
         upstream = self
@@ -78,7 +80,7 @@ class Upstream:
     def reset(self) -> None:
         while not self.seen.empty():
             self.seen.get_nowait()
-        self.stream, self.status, self.headers = None, 200, {}
+        self.stream, self.status, self.headers, self.says = None, 200, {}, None
 
     def close(self) -> None:
         self._server.shutdown()
@@ -102,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = upstream.judge
         else:
             upstream.seen.put(Seen(self.path, headers, body))
+            content = content if upstream.says is None else upstream.says
         if upstream.stream is not None:
             self._stream(upstream.stream)
             return

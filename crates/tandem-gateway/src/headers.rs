@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tandem_protocol::header::{REQUEST_ID, ROUTER_PREFIX, SELECTED_MODEL_UPSTREAM};
 use tandem_semantic_router::config::Credential;
-use tandem_semantic_router::{Block, Client, HeaderEdits, Router};
+use tandem_semantic_router::{AnswerFindings, Block, Client, HeaderEdits, Router};
 use uuid::Uuid;
 
 /// Version of the header contract that responses keep.
@@ -63,6 +63,21 @@ pub(crate) fn response_path(block: &Block) -> &'static str {
         Block::FastResponse => "fast_response",
         Block::Pii { .. } | Block::Jailbreak { .. } => "blocked",
     }
+}
+
+/// Whether the answer with these headers is a stream of events.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Headers that tell clients what was found in their answer.
+pub(crate) fn tell(findings: &AnswerFindings) -> Vec<(&'static str, String)> {
+    let mut headers = findings.headers();
+    if findings.blocked.is_some() {
+        headers.push((RESPONSE_PATH, "blocked".to_owned()));
+    }
+    headers
 }
 
 /// Makes the client's headers those of the request to the upstream.

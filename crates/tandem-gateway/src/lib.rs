@@ -12,6 +12,9 @@
 mod admin;
 mod api;
 mod extproc;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod language_models;
 mod metrics;

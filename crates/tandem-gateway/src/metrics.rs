@@ -1,5 +1,7 @@
 //! What is counted, under the names of the original router.
 
+mod refusal;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tandem_protocol::openai::Usage;
 use tandem_semantic_router::config::{ModelConfig, ReasoningSwitch};
-use tandem_semantic_router::{Block, Explanation, Reasoning, Routed, Router, Routing};
+use tandem_semantic_router::{Explanation, Reasoning, Routed, Router, Routing};
 
 /// Label of a model name that is not configured: clients must not be able to create series.
 pub(crate) const OTHER: &str = "other";
@@ -167,12 +169,12 @@ impl GatewayMetrics {
         );
         add(
             "llm_request_errors",
-            "Requests that failed or were refused",
+            "Requests that failed or were refused, and answers that were withheld",
             &self.errors,
         );
         add(
             "llm_pii_violations",
-            "Personal data refused, by decision and type",
+            "Personal data refused, or found in answers, by decision and type",
             &self.pii_violations,
         );
         add(
@@ -348,23 +350,6 @@ impl GatewayMetrics {
                 target_model: model,
             };
             self.modifications.get_or_create(&labels).inc();
-        }
-    }
-
-    fn blocked(&self, block: &Block, explanation: &Explanation, requested: String) {
-        match block {
-            Block::Pii { types } => {
-                for pii_type in types {
-                    let labels = PiiLabels {
-                        model: explanation.decision.clone().unwrap_or_default(),
-                        pii_type: pii_type.clone(),
-                    };
-                    self.pii_violations.get_or_create(&labels).inc();
-                }
-                self.failed(requested, "pii_policy_denied");
-            }
-            Block::Jailbreak { .. } => self.failed(requested, "jailbreak_block"),
-            Block::FastResponse => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tandem_semantic_router::config::Pricing;
-use tandem_semantic_router::{ModelStatistics, Router};
+use tandem_semantic_router::{AnswerScanner, ModelStatistics, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
@@ -156,6 +156,20 @@ impl Watch {
     pub(crate) fn broken(&mut self) {
         self.account = None;
         self.state = State::Done;
+    }
+
+    /// The answer was looked at, to its end or until it was withheld. Counts once. An answer that
+    /// was withheld counts as refused, and what of it has passed is not what the model said.
+    pub(crate) fn scanned(&mut self, scanner: &AnswerScanner) {
+        if matches!(self.state, State::Done) {
+            return;
+        }
+        let findings = scanner.findings();
+        let metrics = self.in_flight.metrics();
+        metrics.scanned(self.label(), scanner.decision(), findings);
+        if findings.blocked.is_some() {
+            self.state = State::Done;
+        }
     }
 
     /// The answer is complete. Counts once, however often it is said.

@@ -152,6 +152,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
             endpoint: settings.and_then(|model| model.endpoint.clone()),
             clear_route_cache: false,
             stream,
+            scan: None,
         },
         reasoning: applied_reasoning,
         system_prompt: injected,

@@ -39,6 +39,55 @@ pub(crate) fn routed(request_id: &str, explanation: &Explanation, score: f32) {
     );
 }
 
+/// An answer, or the rest of it, was withheld.
+pub(crate) fn answer_blocked(request_id: &str, decision: Option<&str>, block: &Block) {
+    let decision = decision.unwrap_or_default();
+    match block {
+        Block::Pii { types } => warn!(
+            event = "security_block",
+            reason_code = "response_pii_denied",
+            request_id,
+            decision,
+            denied_pii = types.join(","),
+            "security_block"
+        ),
+        Block::Jailbreak { label, confidence } => warn!(
+            event = "security_block",
+            reason_code = "response_jailbreak_detected",
+            request_id,
+            decision,
+            jailbreak_type = label,
+            confidence,
+            "security_block"
+        ),
+        Block::FastResponse => {}
+    }
+}
+
+/// An answer counts as the work of a jailbreak and goes on.
+pub(crate) fn answer_flagged(request_id: &str, decision: Option<&str>, confidence: f32) {
+    warn!(
+        event = "response_warning",
+        reason_code = "response_jailbreak_detected",
+        request_id,
+        decision = decision.unwrap_or_default(),
+        confidence,
+        "response_warning"
+    );
+}
+
+/// Personal data was taken out of an answer.
+pub(crate) fn answer_redacted(request_id: &str, decision: Option<&str>, types: &[String]) {
+    warn!(
+        event = "response_redacted",
+        reason_code = "response_pii_redacted",
+        request_id,
+        decision = decision.unwrap_or_default(),
+        redacted_pii = types.join(","),
+        "response_redacted"
+    );
+}
+
 /// A request was refused or answered without a model.
 pub(crate) fn blocked(request_id: &str, explanation: &Explanation, block: &Block) {
     let decision = explanation.decision.as_deref().unwrap_or_default();

@@ -6,6 +6,8 @@ use crate::config::Family;
 pub(crate) const FAST_RESPONSE: &str = "x-vsr-fast-response";
 /// Comma-joined types of personal data that were taken out of the request.
 pub(crate) const PII_REDACTED: &str = "x-vsr-pii-redacted";
+/// Comma-joined names of what was found in the answer and let pass.
+pub(crate) const RESPONSE_WARNINGS: &str = "x-vsr-response-warnings";
 /// Estimated tokens of the request, if a rule asked.
 pub(crate) const CONTEXT_TOKENS: &str = "x-vsr-context-token-count";
 

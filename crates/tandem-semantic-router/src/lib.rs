@@ -8,6 +8,7 @@
 //!
 //! This crate must not know Envoy, HTTP libraries, or how a classifier works.
 
+mod answer;
 mod apply;
 pub mod config;
 mod decision;
@@ -29,6 +30,7 @@ mod statistics;
 pub mod testing;
 mod tools;
 
+pub use answer::{AnswerFindings, AnswerScan, AnswerScanner};
 pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
 pub use explain::{

@@ -8,6 +8,7 @@ use tandem_protocol::ErrorKind;
 use tandem_protocol::header::SELECTED_CATEGORY;
 use tandem_protocol::openai::InvalidParameter;
 
+use crate::answer::AnswerScan;
 use crate::apply::{Applied, Choice, Unrouted, apply};
 use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
@@ -29,7 +30,7 @@ use crate::tools::select;
 /// Decides what happens to requests.
 pub struct Router {
     config: RouterConfig,
-    signals: SignalEngine,
+    signals: Arc<SignalEngine>,
     statistics: Arc<ModelStatistics>,
 }
 
@@ -77,7 +78,7 @@ impl Router {
         let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
         Self {
             config,
-            signals,
+            signals: Arc::new(signals),
             statistics: parts.statistics,
         }
     }
@@ -141,6 +142,12 @@ impl Router {
                 let applied = apply(unrouted, request, &choice);
                 let mut forward = findings.forward(applied, &choice, &mut explanation);
                 forward.clear_route_cache = self.config.clear_route_cache;
+                forward.scan = AnswerScan::new(
+                    &self.signals,
+                    findings.decision(),
+                    &self.config.security,
+                    request.request_id,
+                );
                 (Routing::Forward(forward), choice.score())
             }
         };

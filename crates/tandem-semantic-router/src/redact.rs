@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tandem_classifier::PiiSpan;
 use tandem_protocol::openai::body::JsonObject;
+use tandem_protocol::openai::json::Json;
 
 use crate::config::PiiPolicy;
 use crate::request::Endpoint;
@@ -33,7 +34,7 @@ pub(crate) fn redact(
             body.set("messages", &messages);
         }
         Endpoint::Completion => {
-            let mut prompt: Value = body.get("prompt").ok()??;
+            let Json(mut prompt) = body.get("prompt").ok()??;
             match &mut prompt {
                 Value::String(text) => *text = redaction.text(text),
                 Value::Array(texts) => {
@@ -124,7 +125,7 @@ impl Redaction<'_> {
         Some(())
     }
 
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         match self.spans.get(text) {
             Some(spans) => self.replace(text, spans),
             None => text.to_owned(),
@@ -135,10 +136,7 @@ impl Redaction<'_> {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         for span in spans {
-            let denied = span.score >= self.policy.threshold
-                && self.policy.types.denies(&span.kind)
-                && span.start >= done;
-            if denied {
+            if self.policy.denies(&span.kind, span.score) && span.start >= done {
                 out.push_str(&text[done..span.start]);
                 out.push('[');
                 out.push_str(&span.kind);
@@ -268,5 +266,7 @@ mod tests {
             r#"{"prompt":"123-45-6789"}"#,
             Some(r#"{"prompt":"[US_SSN]"}"#),
         );
+        let odd = r#"{"prompt":[{"$serde_json::private::RawValue":"1"}]}"#;
+        check(Endpoint::Completion, &[], odd, Some(odd));
     }
 }

@@ -10,6 +10,7 @@ use tandem_protocol::openai::InvalidParameter;
 use tandem_protocol::openai::body::JsonObject;
 use tandem_protocol::openai::chat::Content;
 use tandem_protocol::openai::error::from_json;
+use tandem_protocol::openai::json;
 
 use crate::config::Identity;
 
@@ -125,7 +126,7 @@ struct Message {
     role: String,
     #[serde(default)]
     content: Option<Content>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_list")]
     tool_calls: Option<Vec<Value>>,
 }
 
@@ -236,6 +237,27 @@ mod tests {
         let roles = ["system", "user", "assistant", "tool", "user"];
         assert_eq!(prompt.conversation.roles, roles);
         assert_eq!(prompt.conversation.images, 1);
+    }
+
+    #[test]
+    fn members_may_have_any_name() {
+        for name in [
+            "$serde_json::private::RawValue",
+            "$serde_json::private::Number",
+        ] {
+            let prompt = parse(&format!(
+                r#"{{"{name}":44,"model":"m","messages":[
+                    {{"role":"assistant","{name}":44,"tool_calls":[{{"{name}":44,"function":{{"arguments":"a"}}}}]}},
+                    {{"role":"user","content":[{{"{name}":44,"type":"text","text":"b"}}]}}]}}"#
+            ));
+            let turns: Vec<String> = prompt
+                .unwrap()
+                .turns
+                .iter()
+                .map(|turn| turn.to_string())
+                .collect();
+            assert_eq!(turns, ["a", "b"]);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
 
+use crate::answer::AnswerScan;
 use crate::config::Credential;
 use crate::explain::Explanation;
 
@@ -50,6 +51,8 @@ pub struct Forward {
     pub clear_route_cache: bool,
     /// Whether the answer is a stream.
     pub stream: bool,
+    /// How its answer must be looked at, if it must.
+    pub scan: Option<AnswerScan>,
 }
 
 /// Changes of headers; names are in lower case. Removals come first.

@@ -6,7 +6,7 @@ use crate::routing::Block;
 use crate::signal::{Signal, Signals};
 
 /// What the findings say when they could not be had and the policy is to block.
-const UNAVAILABLE: &str = "classifier_unavailable";
+pub(crate) const UNAVAILABLE: &str = "classifier_unavailable";
 
 /// What the policies say about a request.
 #[derive(Debug)]
@@ -38,17 +38,9 @@ pub(crate) fn inspect<'a>(
     if let Some(block) = jailbreak {
         return Inspection::Block(block);
     }
-    let Some(policy) = pii else {
-        return Inspection::Pass;
-    };
-    let Some(block) = policy.violation(&signals.pii) else {
-        return Inspection::Pass;
-    };
-    // What could not be looked at cannot be redacted.
-    let unseen = signals.pii.incomplete() && policy.on_error == OnError::Block;
-    match policy.action {
-        PiiAction::Redact if !unseen => Inspection::Redact(policy),
-        PiiAction::Redact | PiiAction::Block => Inspection::Block(block),
+    match pii {
+        Some(policy) => policy.inspect(&signals.pii),
+        None => Inspection::Pass,
     }
 }
 
@@ -62,7 +54,7 @@ impl JailbreakPolicy {
         score.or_else(|| (found.incomplete() && self.on_error == OnError::Block).then_some(1.0))
     }
 
-    fn violation(&self, found: &Signal<f32>) -> Option<Block> {
+    pub(crate) fn violation(&self, found: &Signal<f32>) -> Option<Block> {
         let confidence = self.score(found)?;
         let seen = found.known().is_some_and(|score| *score >= self.threshold);
         let label = if seen { "jailbreak" } else { UNAVAILABLE };
@@ -99,13 +91,30 @@ impl PiiPolicy {
         Some(Block::Pii { types })
     }
 
+    /// What the policy says about what was found.
+    pub(crate) fn inspect(&self, found: &Signal<Vec<PiiFinding>>) -> Inspection<'_> {
+        let Some(block) = self.violation(found) else {
+            return Inspection::Pass;
+        };
+        // What could not be looked at cannot be redacted.
+        let unseen = found.incomplete() && self.on_error == OnError::Block;
+        match self.action {
+            PiiAction::Redact if !unseen => Inspection::Redact(self),
+            PiiAction::Redact | PiiAction::Block => Inspection::Block(block),
+        }
+    }
+
     fn denied<'a>(
         &'a self,
         found: &'a Signal<Vec<PiiFinding>>,
     ) -> impl Iterator<Item = &'a PiiFinding> {
         let findings = found.known().map_or(&[][..], Vec::as_slice).iter();
-        findings
-            .filter(|finding| finding.score >= self.threshold && self.types.denies(&finding.kind))
+        findings.filter(|finding| self.denies(&finding.kind, finding.score))
+    }
+
+    /// Whether personal data of this type is refused if it is found with this score.
+    pub(crate) fn denies(&self, kind: &str, score: f32) -> bool {
+        score >= self.threshold && self.types.denies(kind)
     }
 }
 
@@ -168,6 +177,7 @@ mod tests {
             threshold: 0.7,
             action: PiiAction::Block,
             on_error: OnError::Allow,
+            scan_response: false,
         };
         let all = policy(PiiTypes::AllBut(vec!["PERSON".into()]));
         let check = |policy: &PiiPolicy, kinds: &[(&str, f32)], want: &[&str]| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use tandem_protocol::openai::json::Json;
 use tandem_semantic_router::{
     Block, Client, Endpoint, Explanation, RouteRequest, Routed, Router, RouterConfig, Routing,
 };
@@ -135,7 +136,7 @@ fn body(args: &RouteArgs, config: &RouterConfig) -> Result<String> {
 fn as_json(routed: &Routed) -> Value {
     let outcome = match &routed.routing {
         Routing::Forward(forward) => {
-            let body: Value = serde_json::from_slice(&forward.body).unwrap_or_default();
+            let Json(body) = serde_json::from_slice(&forward.body).unwrap_or_default();
             let headers = forward.response_headers.iter();
             let headers: serde_json::Map<String, Value> = headers
                 .map(|(name, value)| ((*name).to_owned(), json!(value)))

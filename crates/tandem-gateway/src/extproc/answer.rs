@@ -6,7 +6,7 @@ use serde::Serialize;
 use smallvec::smallvec;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
-use tandem_semantic_router::{Forward, ImmediateResponse, Rejection, Router};
+use tandem_semantic_router::{AnswerScanner, Forward, ImmediateResponse, Rejection, Router};
 use tracing::{debug, error};
 
 use super::convert;
@@ -18,7 +18,7 @@ use super::messages::{
 };
 use super::picker::PickError;
 use super::session::Answers;
-use crate::headers::{RESPONSE_PATH, SCHEMA, is_router_header, response_path};
+use crate::headers::{RESPONSE_PATH, SCHEMA, is_router_header, response_path, tell};
 
 /// Most bytes of a piece of a streamed body: with its frame it stays below the 64 KiB that
 /// peers take at once by default.
@@ -68,12 +68,8 @@ pub(super) fn send_on(forward: &Forward, contents: Contents) -> Answers {
     let mut headers = convert::changed(mutation, None);
     headers.clear_route_cache = forward.clear_route_cache;
     let mut answers: Answers = smallvec![convert::request_headers_response(headers)];
-    let mut rest = forward.body.clone();
-    while !rest.is_empty() {
-        let piece = rest.split_to(rest.len().min(PIECE));
-        let last = rest.is_empty() && !contents.trailers;
-        answers.push(convert::request_body(piece_of(piece, last)));
-    }
+    let pieces = pieces(forward.body.clone(), !contents.trailers);
+    answers.extend(pieces.map(convert::request_body));
     if contents.trailers {
         answers.push(convert::request_trailers());
     }
@@ -86,6 +82,46 @@ pub(super) fn unchanged(message: HttpBody, mode: BodySendMode) -> CommonResponse
         BodySendMode::FullDuplexStreamed => piece_of(message.body, message.end_of_stream),
         _ => CommonResponse::default(),
     }
+}
+
+/// What goes on of a piece of an answer that is looked at. In full duplex that may be no message.
+pub(super) fn scanned(
+    message: &HttpBody,
+    out: Bytes,
+    scanner: &AnswerScanner,
+    mode: BodySendMode,
+) -> Answers {
+    if mode == BodySendMode::FullDuplexStreamed {
+        return pieces(out, message.end_of_stream)
+            .map(convert::response_body)
+            .collect();
+    }
+    let body = match out.is_empty() {
+        _ if out == message.body => None,
+        true => Some(Mutation::ClearBody(true)),
+        false => Some(Mutation::Body(out)),
+    };
+    // Envoy still has the headers of an answer that it shows as a whole.
+    let told = match mode {
+        BodySendMode::Buffered => tell(scanner.findings()),
+        _ => Vec::new(),
+    };
+    let told = told.iter().map(|(name, value)| (*name, value.as_str()));
+    let response = convert::changed(convert::mutation([], told), body);
+    smallvec![convert::response_body(response)]
+}
+
+/// A body in pieces that fit; none if there is nothing to say.
+fn pieces(mut body: Bytes, end_of_stream: bool) -> impl Iterator<Item = CommonResponse> {
+    let mut ended = !end_of_stream;
+    std::iter::from_fn(move || {
+        if body.is_empty() && ended {
+            return None;
+        }
+        let piece = body.split_to(body.len().min(PIECE));
+        ended |= body.is_empty();
+        Some(piece_of(piece, end_of_stream && body.is_empty()))
+    })
 }
 
 /// Nothing in place of a piece.

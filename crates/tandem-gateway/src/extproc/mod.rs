@@ -5,8 +5,11 @@ mod session;
 mod answer;
 mod convert;
 mod destination;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod picker;
 mod picking;
+mod sent;
 mod subset;
 
 use std::fmt;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
-use tandem_semantic_router::{Client, Endpoint, Forward, RouteRequest, Router, Routing};
+use tandem_semantic_router::{Client, Endpoint, RouteRequest, Router, Routing};
 use tracing::Instrument;
 
 use super::answer::{self, Contents};
@@ -22,8 +21,9 @@ use super::messages::{
 };
 use super::picker::{Pick, PickError};
 use super::picking::Picking;
+use super::sent::Sent;
 use super::subset::EndpointSubset;
-use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id};
+use crate::headers::{client, is_event_stream, request_id};
 use crate::metrics::{GatewayMetrics, model_label};
 use crate::route::{Miss, Target, resolve_api};
 use crate::trace::{self, TRACEPARENT, TraceContext};
@@ -40,7 +40,7 @@ enum Phase {
     /// Its body is being received.
     Body(Incoming),
     /// It was sent on; the answer is awaited or passing.
-    Sent(Sent),
+    Sent(Box<Sent>),
     /// It holds no prompt, but an endpoint was picked for it.
     Directed(Pick),
     /// It is none of our business, or already answered.
@@ -57,14 +57,6 @@ struct Incoming {
     /// In full duplex the answer to the headers waits for the body, so that it can say where the
     /// request goes.
     held: Option<HeaderMutation>,
-}
-
-/// A request that was sent on.
-struct Sent {
-    watch: Watch,
-    response_headers: Vec<(&'static str, String)>,
-    /// Where it runs, if that was ours to say.
-    pick: Option<Pick>,
 }
 
 /// How Envoy sends bodies.
@@ -120,11 +112,8 @@ impl Session {
             Some(Request::RequestBody(body)) => self.request_body(body).await,
             Some(Request::RequestTrailers(_)) => self.request_trailers().await,
             Some(Request::ResponseHeaders(headers)) => smallvec![self.response_headers(headers)],
-            Some(Request::ResponseBody(body)) => smallvec![self.response_body(body)],
-            Some(Request::ResponseTrailers(_)) => {
-                self.complete();
-                smallvec![convert::response_trailers()]
-            }
+            Some(Request::ResponseBody(body)) => self.response_body(body).await,
+            Some(Request::ResponseTrailers(_)) => self.response_trailers().await,
             None => Answers::new(),
         }
     }
@@ -312,12 +301,9 @@ impl Session {
                     trailers,
                 };
                 let (model, id) = (&forward.model, &incoming.request_id);
-                let sent = Sent {
-                    watch: Watch::new(in_flight, &self.router, model, id, span),
-                    response_headers: Vec::new(),
-                    pick,
-                };
-                sent_on(forward, contents, sent)
+                let watch = Watch::new(in_flight, &self.router, model, id, span);
+                let (answers, sent) = Sent::on(forward, contents, watch, pick);
+                (answers, Phase::Sent(Box::new(sent)))
             }
         };
         self.phase = phase;
@@ -331,53 +317,51 @@ impl Session {
         if let (Some(pick), Some(502..=504)) = (self.phase.pick(), status.map(|s| s.as_u16())) {
             pick.assignment.failed();
         }
-        let events = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let events = is_event_stream(&headers);
         // A stream must not wait in Envoy until it is complete.
         let held = matches!(
             self.modes.response,
             BodySendMode::Buffered | BodySendMode::BufferedPartial
         );
         let stream = events && held;
-        let Phase::Sent(sent) = &mut self.phase else {
-            return convert::response_headers(convert::mutation([], []), stream);
+        let ended = message.end_of_stream || self.modes.response == BodySendMode::None;
+        let mutation = match &mut self.phase {
+            Phase::Sent(sent) => sent.headers(&headers, status.unwrap_or(StatusCode::OK)),
+            _ => convert::mutation([], []),
         };
-        let status = status.unwrap_or(StatusCode::OK);
-        sent.watch.begin(status, events);
-        let added = sent.response_headers.iter();
-        let added = added.filter(|_| status.is_success());
-        let set = added.map(|(name, value)| (*name, value.as_str()));
-        let mut set: Vec<(&str, &str)> = set.collect();
-        set.push(SCHEMA);
-        set.push((RESPONSE_PATH, "upstream"));
-        set.push((REQUEST_ID, sent.watch.request_id()));
-        let mutation = convert::mutation(answer::router_headers(&headers), set);
-        if message.end_of_stream || self.modes.response == BodySendMode::None {
-            sent.watch.complete();
+        if ended {
+            self.complete();
         }
         convert::response_headers(mutation, stream)
     }
 
-    fn response_body(&mut self, message: HttpBody) -> ProcessingResponse {
-        if let Phase::Sent(sent) = &mut self.phase {
-            sent.watch.piece(&message.body);
-            if let Some(pick) = &mut sent.pick {
-                pick.assignment.prefill_completed();
-            }
-        }
-        if message.end_of_stream {
+    async fn response_body(&mut self, message: HttpBody) -> Answers {
+        let (mode, ended) = (self.modes.response, message.end_of_stream);
+        let answers = match &mut self.phase {
+            Phase::Sent(sent) => sent.body(message, mode).await,
+            _ => smallvec![convert::response_body(answer::unchanged(message, mode))],
+        };
+        if ended {
             self.complete();
         }
-        convert::response_body(answer::unchanged(message, self.modes.response))
+        answers
     }
 
+    /// In full duplex the body may end with trailers; what was kept back goes before them.
+    async fn response_trailers(&mut self) -> Answers {
+        let mut answers = match &mut self.phase {
+            Phase::Sent(sent) => sent.rest(self.modes.response).await,
+            _ => Answers::new(),
+        };
+        self.complete();
+        answers.push(convert::response_trailers());
+        answers
+    }
+
+    /// The answer is complete.
     fn complete(&mut self) {
         match &mut self.phase {
-            Phase::Sent(sent) => {
-                sent.watch.complete();
-                sent.pick = None;
-            }
+            Phase::Sent(sent) => sent.complete(),
             Phase::Directed(_) => self.phase = Phase::Passing,
             Phase::Start | Phase::Body(_) | Phase::Passing => {}
         }
@@ -411,7 +395,7 @@ impl Phase {
     /// The endpoint that the request was sent to, if that was ours to say.
     fn pick(&mut self) -> Option<&mut Pick> {
         match self {
-            Self::Sent(sent) => sent.pick.as_mut(),
+            Self::Sent(sent) => sent.pick(),
             Self::Directed(pick) => Some(pick),
             Self::Start | Self::Body(_) | Self::Passing => None,
         }
@@ -437,13 +421,4 @@ async fn pick(
         Some(picking) => picking.pick(request, subset.as_ref()).await.map(Some),
         None => Ok(None),
     }
-}
-
-fn sent_on(forward: Forward, contents: Contents, mut sent: Sent) -> (Answers, Phase) {
-    let mut answers = answer::send_on(&forward, contents);
-    if let (Some(pick), Some(first)) = (&sent.pick, answers.first_mut()) {
-        destination::direct(first, pick);
-    }
-    sent.response_headers = forward.response_headers;
-    (answers, Phase::Sent(sent))
 }

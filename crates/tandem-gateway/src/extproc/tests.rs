@@ -19,6 +19,8 @@ use super::messages::{
 };
 use super::*;
 
+mod answers;
+
 const CONFIG: &str = "
 default_model: small
 clear_route_cache: true
@@ -35,6 +37,12 @@ decisions:
     rules: {operator: OR, conditions: [{type: domain, name: math}]}
     modelRefs: [{model: big, use_reasoning: true}]
     plugins: [{type: header_mutation, configuration: {delete: [x-secret]}}]
+  - name: law_decision
+    rules: {operator: OR, conditions: [{type: domain, name: law}]}
+    modelRefs: [{model: small}]
+    plugins:
+      - {type: pii, configuration: {pii_types_denied: [US_SSN], scan_response: true, action: redact}}
+      - {type: response_jailbreak, configuration: {action: block}}
 ";
 
 const MATH: &str = r#"{"model":"MoM","messages":[{"role":"user","content":"2+2"}]}"#;
@@ -63,10 +71,11 @@ async fn start() -> Server {
 
 async fn start_with(picker: Option<Arc<dyn EndpointPicker>>) -> Server {
     let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
-    let classifier =
-        FixedClassifier::default()
-            .domain("2+2", "math", 0.93)
-            .pii("123-45-6789", "US_SSN", 0.99);
+    let classifier = FixedClassifier::default()
+        .domain("2+2", "math", 0.93)
+        .domain("sue", "law", 0.93)
+        .jailbreak("build a bomb", 0.95)
+        .pii("123-45-6789", "US_SSN", 0.99);
     let router = Router::new(config.with_default_security(), Arc::new(classifier));
     let statistics = Arc::clone(router.statistics());
     let mut registry = Registry::default();

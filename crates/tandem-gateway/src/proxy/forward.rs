@@ -20,6 +20,7 @@ use tracing::info;
 use super::error::ProxyError;
 use super::exchange::ResponseBody;
 use super::metrics::ProxyMetrics;
+use super::scanned;
 use super::upstream::{Attempt, HttpClient, Member, Pool, uri};
 use crate::headers::{prepare_request, prepare_response, set};
 use crate::watch::Watch;
@@ -76,6 +77,9 @@ impl Sender<'_> {
             &forward.response_headers,
             status.is_success(),
         );
+        if let Some(scan) = forward.scan.filter(|_| status.is_success()) {
+            return Ok(scanned::pass_on(answer, scan, watch, attempt).await);
+        }
         let metered = |body| Metered {
             body,
             watch,

@@ -6,6 +6,7 @@ mod error;
 mod exchange;
 mod forward;
 mod metrics;
+mod scanned;
 mod upstream;
 
 use std::convert::Infallible;

@@ -122,8 +122,11 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::openai::json::Json;
+    use crate::openai::json::tests::{any_json, any_object};
 
     fn check(before: &str, edit: impl Fn(&mut JsonObject), after: &str) {
         let mut object = JsonObject::parse(before.as_bytes()).unwrap();
@@ -190,6 +193,20 @@ mod tests {
             );
             let object = JsonObject::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(object.to_bytes(), text.into_bytes());
+        }
+
+        #[test]
+        fn every_object_survives_a_view_and_an_edit(members in any_object(), new in any_json()) {
+            let text = serde_json::to_vec(&members).unwrap();
+            let mut object = JsonObject::parse(&text).unwrap();
+            for (name, value) in &members {
+                prop_assert_eq!(object.get::<Json>(name).unwrap().unwrap_or_default().0, value.clone());
+            }
+            prop_assert_eq!(object.to_bytes(), text);
+            object.set("model", &new);
+            let mut want = members;
+            want.insert("model".to_owned(), new);
+            prop_assert_eq!(object.to_bytes(), serde_json::to_vec(&want).unwrap());
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{InvalidParameter, Sampling, Usage, error::from_json};
+use super::{InvalidParameter, Sampling, Usage, error::from_json, json};
 
 /// A chat request, as far as a frontend needs to understand it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -25,13 +25,17 @@ pub struct ChatRequest {
     #[serde(default)]
     pub top_logprobs: Option<u32>,
     /// Tool descriptions, for the chat template.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_list")]
     pub tools: Option<Vec<Value>>,
     /// Which tool to call.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::optional_value")]
     pub tool_choice: Option<Value>,
     /// Extra variables of the chat template.
-    #[serde(default, alias = "chat_template_args")]
+    #[serde(
+        default,
+        alias = "chat_template_args",
+        deserialize_with = "json::optional_object"
+    )]
     pub chat_template_kwargs: Option<Map<String, Value>>,
     /// Form of the answer; only `text` is supported by the embedded engine.
     #[serde(default)]
@@ -58,7 +62,7 @@ pub struct Message {
     #[serde(default)]
     pub content: Option<Content>,
     /// Everything else: `name`, `tool_calls`, `tool_call_id` and so on.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "json::object")]
     pub rest: Map<String, Value>,
 }
 
@@ -69,7 +73,7 @@ pub enum Content {
     /// Plain text.
     Text(String),
     /// Parts, each with a `type`.
-    Parts(Vec<Value>),
+    Parts(#[serde(deserialize_with = "json::list")] Vec<Value>),
 }
 
 impl Content {
@@ -294,6 +298,8 @@ pub struct TopTokenLogprob {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn check(body: &str, param: Option<&str>) {
@@ -340,6 +346,30 @@ mod tests {
         let request = ChatRequest::from_body(body.as_bytes()).unwrap();
         let back = serde_json::to_string(&request.messages[0]).unwrap();
         assert_eq!(back, r#"{"role":"tool","content":"4","tool_call_id":"c1"}"#);
+    }
+
+    #[test]
+    fn members_may_have_any_name() {
+        for name in [
+            "$serde_json::private::RawValue",
+            "$serde_json::private::Number",
+        ] {
+            let odd = format!(r#"{{"{name}":"{{}}"}}"#);
+            let body = format!(
+                r#"{{"{name}":44,"model":"m","messages":[{{"role":"user","content":[{odd}],"{name}":44,"x":{odd}}}],"tools":[{odd}],"tool_choice":{odd},"chat_template_kwargs":{{"{name}":{odd}}}}}"#
+            );
+            let request = ChatRequest::from_body(body.as_bytes()).unwrap();
+            let message = serde_json::to_string(&request.messages[0]).unwrap();
+            let want = format!(r#"{{"role":"user","content":[{odd}],"{name}":44,"x":{odd}}}"#);
+            assert_eq!(message, want);
+            let rest = json!([
+                request.tools,
+                request.tool_choice,
+                request.chat_template_kwargs
+            ]);
+            let want = format!(r#"[[{odd}],{odd},{{"{name}":{odd}}}]"#);
+            assert_eq!(rest.to_string(), want);
+        }
     }
 
     #[test]

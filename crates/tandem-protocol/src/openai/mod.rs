@@ -7,6 +7,7 @@ pub mod body;
 pub mod chat;
 pub mod completion;
 pub mod error;
+pub mod json;
 pub mod model;
 pub mod sampling;
 pub mod usage;

@@ -32,7 +32,8 @@ pub use plugin::{
     ToolFilter, ToolMode, ToolSearch, ToolSelection,
 };
 pub use policy::{
-    JailbreakPolicy, OnError, PiiAction, PiiPolicy, PiiTypes, SECRET_PII, SecurityPolicy,
+    JailbreakPolicy, OnError, PiiAction, PiiPolicy, PiiTypes, ResponseAction,
+    ResponseJailbreakPolicy, SECRET_PII, SecurityPolicy,
 };
 pub use read::Problem;
 pub use shape::json_schema;

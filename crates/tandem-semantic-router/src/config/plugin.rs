@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::policy::{JailbreakPolicy, PiiPolicy};
+use super::policy::{JailbreakPolicy, PiiPolicy, ResponseJailbreakPolicy};
 
 /// What a decision does to a request.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Plugins {
     pub jailbreak: Override<JailbreakPolicy>,
     /// Personal data check instead of the global one.
     pub pii: Override<PiiPolicy>,
+    /// Jailbreak check of answers instead of the global one.
+    pub response_jailbreak: Override<ResponseJailbreakPolicy>,
     /// Answer without asking a model.
     pub fast_response: Option<String>,
     /// Limits on the request's parameters.

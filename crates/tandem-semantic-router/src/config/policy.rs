@@ -12,6 +12,8 @@ pub struct SecurityPolicy {
     pub jailbreak: Override<JailbreakPolicy>,
     /// Personal data check.
     pub pii: Override<PiiPolicy>,
+    /// Jailbreak check of answers.
+    pub response_jailbreak: Override<ResponseJailbreakPolicy>,
 }
 
 /// When a prompt counts as a jailbreak.
@@ -21,6 +23,26 @@ pub struct JailbreakPolicy {
     pub threshold: f32,
     /// What an unavailable classifier means.
     pub on_error: OnError,
+}
+
+/// When an answer counts as the work of a jailbreak, and what happens to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResponseJailbreakPolicy {
+    /// When it does.
+    pub check: JailbreakPolicy,
+    /// What happens to it.
+    pub action: ResponseAction,
+}
+
+/// What happens to an answer that counts as the work of a jailbreak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseAction {
+    /// It is withheld.
+    Block,
+    /// A response header says so, where the answer is not a stream.
+    Header,
+    /// It is logged and passes.
+    Log,
 }
 
 /// Which personal data is refused.
@@ -34,6 +56,8 @@ pub struct PiiPolicy {
     pub action: PiiAction,
     /// What an unavailable classifier means.
     pub on_error: OnError,
+    /// Whether answers are looked at, too.
+    pub scan_response: bool,
 }
 
 /// What happens to a request that holds denied personal data.
@@ -86,6 +110,16 @@ impl Default for JailbreakPolicy {
     }
 }
 
+impl Default for ResponseJailbreakPolicy {
+    /// Clients are told, and get the answer all the same.
+    fn default() -> Self {
+        Self {
+            check: JailbreakPolicy::default(),
+            action: ResponseAction::Header,
+        }
+    }
+}
+
 impl PiiPolicy {
     /// Threshold when none is configured.
     pub const DEFAULT_THRESHOLD: f32 = 0.7;
@@ -99,6 +133,7 @@ impl Default for PiiPolicy {
             threshold: Self::DEFAULT_THRESHOLD,
             action: PiiAction::Block,
             on_error: OnError::Allow,
+            scan_response: false,
         }
     }
 }

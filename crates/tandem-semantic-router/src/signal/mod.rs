@@ -286,9 +286,22 @@ impl SignalEngine {
         }
     }
 
+    /// Answers `heads` for texts that belong to no prompt.
+    pub(crate) async fn look_at(&self, texts: Vec<Arc<str>>, heads: Heads) -> Signals {
+        let deadline = Instant::now() + self.deadline;
+        let texts = texts.into_iter().filter(|text| !text.is_empty());
+        self.answers(texts.map(|text| (text, heads)).collect(), deadline)
+            .await
+    }
+
     async fn texts(&self, prompt: &Prompt, deadline: Instant) -> Signals {
+        self.answers(self.calls(prompt), deadline).await
+    }
+
+    /// One classifier call for each text.
+    async fn answers(&self, calls: Vec<(Arc<str>, Heads)>, deadline: Instant) -> Signals {
         let mut signals = Signals::default();
-        let mut answers = stream::iter(self.calls(prompt))
+        let mut answers = stream::iter(calls)
             .map(|(text, heads)| self.analyze(text, heads, deadline))
             .buffered(CALLS_AT_ONCE);
         while let Some(answer) = answers.next().await {

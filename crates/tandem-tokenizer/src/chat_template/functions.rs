@@ -4,6 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
+use tandem_protocol::openai::json::Json;
 
 use crate::python_json::{Style, to_string};
 
@@ -94,7 +95,7 @@ fn sort(value: serde_json::Value) -> serde_json::Value {
 }
 
 fn fromjson(text: &str) -> Result<Value, Error> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+    let Json(value) = serde_json::from_str(text).map_err(|error| {
         Error::new(
             ErrorKind::InvalidOperation,
             format!("invalid JSON: {error}"),

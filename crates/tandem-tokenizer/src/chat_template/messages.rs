@@ -1,6 +1,7 @@
 //! Messages and tools in the shape that templates expect.
 
 use serde_json::{Value, json};
+use tandem_protocol::openai::json::Json;
 
 /// Adapts messages: content made of text parts only becomes a string, and the arguments of tool
 /// calls, JSON text in OpenAI's API, become the object that templates print.
@@ -17,7 +18,7 @@ pub(super) fn shape(messages: &[Value]) -> Vec<Value> {
             let arguments = call.pointer_mut("/function/arguments");
             if let Some(arguments) = arguments
                 && let Value::String(text) = arguments
-                && let Ok(object @ Value::Object(_)) = serde_json::from_str(text)
+                && let Ok(Json(object @ Value::Object(_))) = serde_json::from_str(text)
             {
                 *arguments = object;
             }

@@ -434,6 +434,16 @@ fn jinja_as_python_has_it() {
 }
 
 #[test]
+fn arguments_may_have_members_of_any_name() {
+    let arguments = r#"{"$serde_json::private::RawValue": "{}"}"#;
+    check(
+        "{{ messages[0].tool_calls[0].function.arguments | tojson }}{{ messages[0].content | fromjson | tojson }}",
+        &json!([{"role": "assistant", "content": arguments, "tool_calls": [{"function": {"arguments": arguments}}]}]),
+        &arguments.repeat(2),
+    );
+}
+
+#[test]
 fn a_failing_template_says_where() {
     check_error(
         "line one\n{{ messages[0].content.nope() }}",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::backend::{access, reliability};
-use super::plugin::{jailbreak_policy, or_off, pii_policy};
+use super::plugin::{jailbreak_policy, or_off, pii_policy, response_jailbreak_policy};
 use super::reader::Section;
 use crate::config::{Access, Reliability, SecurityPolicy, UnknownModels};
 
@@ -64,5 +64,10 @@ fn security(section: &Section<'_>, policy: &mut SecurityPolicy) {
         let default = policy.pii.on().cloned().unwrap_or_default();
         let enabled = pii.boolean("enabled").unwrap_or(true);
         policy.pii = or_off(enabled, pii_policy(&pii, &default));
+    }
+    if let Some(answers) = section.section("response_jailbreak") {
+        let default = policy.response_jailbreak.on().cloned().unwrap_or_default();
+        let enabled = answers.boolean("enabled").unwrap_or(true);
+        policy.response_jailbreak = or_off(enabled, response_jailbreak_policy(&answers, &default));
     }
 }

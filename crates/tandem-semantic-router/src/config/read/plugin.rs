@@ -3,8 +3,8 @@
 use super::reader::{Cursor, Section};
 use crate::config::{
     HeaderMutation, JailbreakPolicy, OnError, Override, PiiAction, PiiPolicy, PiiTypes, Plugins,
-    PromptMode, RequestParams, SecurityPolicy, SystemPrompt, ToolFilter, ToolMode, ToolSearch,
-    ToolSelection,
+    PromptMode, RequestParams, ResponseAction, ResponseJailbreakPolicy, SecurityPolicy,
+    SystemPrompt, ToolFilter, ToolMode, ToolSearch, ToolSelection,
 };
 
 /// Names of what `on_error` may say.
@@ -52,6 +52,15 @@ pub(super) fn plugins(
                 let default = defaults.jailbreak.on().cloned().unwrap_or_default();
                 plugins.jailbreak = or_off(enabled, jailbreak_policy(&section, &default));
             }
+            "response_jailbreak" => {
+                let default = defaults
+                    .response_jailbreak
+                    .on()
+                    .cloned()
+                    .unwrap_or_default();
+                let policy = response_jailbreak_policy(&section, &default);
+                plugins.response_jailbreak = or_off(enabled, policy);
+            }
             "fast_response" => {
                 plugins.fast_response = section.required("message").filter(|_| enabled);
             }
@@ -88,6 +97,22 @@ pub(super) fn jailbreak_policy(
     }
 }
 
+/// `threshold`, `action` and `on_error` of a section.
+pub(super) fn response_jailbreak_policy(
+    section: &Section<'_>,
+    default: &ResponseJailbreakPolicy,
+) -> ResponseJailbreakPolicy {
+    let actions = [
+        ("block", ResponseAction::Block),
+        ("header", ResponseAction::Header),
+        ("none", ResponseAction::Log),
+    ];
+    ResponseJailbreakPolicy {
+        check: jailbreak_policy(section, &default.check),
+        action: section.choice("action", &actions).unwrap_or(default.action),
+    }
+}
+
 /// A plugin without a list denies every type, as in the original router.
 fn pii_plugin(section: &Section<'_>, default: &PiiPolicy) -> PiiPolicy {
     let default = PiiPolicy {
@@ -97,7 +122,7 @@ fn pii_plugin(section: &Section<'_>, default: &PiiPolicy) -> PiiPolicy {
     pii_policy(section, &default)
 }
 
-/// `threshold`, `action`, `on_error` and the types of a section.
+/// `threshold`, `action`, `on_error`, `scan_response` and the types of a section.
 pub(super) fn pii_policy(section: &Section<'_>, default: &PiiPolicy) -> PiiPolicy {
     let allowed = section.get("pii_types_allowed");
     let denied = section.get("pii_types_denied");
@@ -123,6 +148,9 @@ pub(super) fn pii_policy(section: &Section<'_>, default: &PiiPolicy) -> PiiPolic
         on_error: section
             .choice("on_error", &ON_ERROR)
             .unwrap_or(default.on_error),
+        scan_response: section
+            .boolean("scan_response")
+            .unwrap_or(default.scan_response),
     }
 }
 

@@ -408,6 +408,11 @@ pub(super) const TANDEM: Shape = Shape::Object(&[
                 Shape::Object(plugins::PII),
                 "personal data check for every request",
             ),
+            field(
+                "response_jailbreak",
+                Shape::Object(plugins::RESPONSE_JAILBREAK),
+                "jailbreak check for every answer",
+            ),
         ]),
         "policies for every request",
     ),

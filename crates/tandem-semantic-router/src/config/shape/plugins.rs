@@ -33,6 +33,22 @@ pub(super) const PII: &[Field] = &[
         "what happens to denied data",
     ),
     field("on_error", ON_ERROR, "what a failed classifier means"),
+    field(
+        "scan_response",
+        Shape::Bool,
+        "whether answers are looked at, too",
+    ),
+];
+
+pub(super) const RESPONSE_JAILBREAK: &[Field] = &[
+    field("enabled", Shape::Bool, "off means that nothing is checked"),
+    field("threshold", Shape::FRACTION, "least probability"),
+    field(
+        "action",
+        Shape::Choice(&["block", "header", "none"]),
+        "what happens to an answer of that kind",
+    ),
+    field("on_error", ON_ERROR, "what a failed classifier means"),
 ];
 
 const HEADERS: Shape = Shape::List(&Shape::Object(&[
@@ -85,6 +101,7 @@ pub(super) const KINDS: &[PluginKind] = &[
     ),
     used("pii", PII),
     used("jailbreak", JAILBREAK),
+    used("response_jailbreak", RESPONSE_JAILBREAK),
     used(
         "fast_response",
         &[
@@ -206,7 +223,6 @@ pub(super) const KINDS: &[PluginKind] = &[
         ]),
         NO_ANSWER_CHECKS,
     ),
-    unused("response_jailbreak", Shape::Any, "answers are not scanned"),
     unused("router_replay", Shape::Any, "requests are not recorded"),
     unused("memory", Shape::Any, "there is no memory of users"),
     unused("rag", Shape::Any, "no documents are retrieved"),

@@ -267,12 +267,27 @@ fn plugin_keys() {
     check(
         "{type: pii, configuration: {enabled: true, threshold: 0.5, pii_types_allowed: [B-AGE]}}",
         |p| debug(&p.pii),
-        r#"On(PiiPolicy { types: AllBut(["AGE"]), threshold: 0.5, action: Block, on_error: Allow })"#,
+        r#"On(PiiPolicy { types: AllBut(["AGE"]), threshold: 0.5, action: Block, on_error: Allow, scan_response: false })"#,
     );
     check(
         "{type: pii, configuration: {action: redact}}",
         |p| debug(&p.pii),
-        "On(PiiPolicy { types: AllBut([]), threshold: 0.7, action: Redact, on_error: Allow })",
+        "On(PiiPolicy { types: AllBut([]), threshold: 0.7, action: Redact, on_error: Allow, scan_response: false })",
+    );
+    check(
+        "{type: pii, configuration: {scan_response: true}}",
+        |p| debug(&p.pii),
+        "On(PiiPolicy { types: AllBut([]), threshold: 0.7, action: Block, on_error: Allow, scan_response: true })",
+    );
+    check(
+        "{type: response_jailbreak, configuration: {threshold: 0.5, action: block, on_error: block}}",
+        |p| debug(&p.response_jailbreak),
+        "On(ResponseJailbreakPolicy { check: JailbreakPolicy { threshold: 0.5, on_error: Block }, action: Block })",
+    );
+    check(
+        "{type: response_jailbreak, configuration: {enabled: false}}",
+        |p| debug(&p.response_jailbreak),
+        "Off",
     );
     check(
         "{type: system_prompt, configuration: {system_prompt: text, mode: insert}}",
@@ -367,9 +382,15 @@ fn global_keys() {
         "Reject",
     );
     check(
+        "tandem: {security: {response_jailbreak: {action: none}}}",
+        |c| debug(&c.security.response_jailbreak),
+        "Inherit",
+        "On(ResponseJailbreakPolicy { check: JailbreakPolicy { threshold: 0.7, on_error: Allow }, action: Log })",
+    );
+    check(
         "tandem: {security: {pii: {pii_types_denied: [AGE], on_error: block}}}",
         |c| debug(&c.security.pii),
         "Inherit",
-        r#"On(PiiPolicy { types: Only(["AGE"]), threshold: 0.7, action: Block, on_error: Block })"#,
+        r#"On(PiiPolicy { types: Only(["AGE"]), threshold: 0.7, action: Block, on_error: Block, scan_response: false })"#,
     );
 }
