@@ -14,6 +14,7 @@ from upstream import Upstream
 
 CONFIGS = Path(__file__).resolve().parents[2] / "config"
 
+
 @pytest.fixture(scope="session")
 def router(start_router) -> Iterator[Router]:
     """With the built-in configuration, in front of the frontend of `tandem up`."""

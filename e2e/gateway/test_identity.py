@@ -99,6 +99,8 @@ class Case:
     """Texts of the events; the answer is whole if there are none."""
     expect: int = 200
     """Status that the client sees, so that two equal failures do not pass."""
+    shows: str = ""
+    """What the client's answer, or else the server's request, has if the case is what it says."""
 
 
 def ask(text: str, model: str = "MoM", **members) -> dict:
@@ -108,28 +110,33 @@ def ask(text: str, model: str = "MoM", **members) -> dict:
 LAWSUIT = ask("What is a lawsuit?")
 CASES = [
     Case("basic", ask("What is 2+2?")),
-    Case("decided", ask(MATH), headers={"x-secret": "1", "x-tier": "lead"}),
+    Case("decided", ask(MATH), headers={"x-secret": "1", "x-tier": "lead"},
+         shows="Be exact."),
     Case("named model", ask(MATH, "small")),
-    Case("named model with a credential", ask("Hello", "big")),
+    Case("named model with a credential", ask("Hello", "big"), shows="Bearer sk-upstream"),
     Case("unknown model", ask("Hello", "nobody"), expect=404),
     Case("system prompt replaced", {"model": "MoM", "messages": [
         {"role": "system", "content": "Be brief."}, *user(MATH)]}),
     Case("unknown members", ask("Hello", seed=1e3, nested={"b": [1, 2.50], "a": None})),
-    Case("unusual spelling", '{"model":"MoM" ,\n "messages":[{"role":"user","content":"\\u0048i"}]}'),
+    Case("unusual spelling",
+         '{"model":"MoM" ,\n "messages":[{"role":"user","content":"\\u0048i"}]}'),
     Case("stream", ask("Hello", stream=True), streams=("Good ", "morning.")),
     Case("decided stream", ask(MATH, stream=True), streams=("2", "x")),
-    Case("personal data", ask(SSN)),
-    Case("personal data, stream", ask(SSN, stream=True)),
-    Case("personal data redacted", ask(f"A lawsuit. {SSN}")),
-    Case("jailbreak", ask(ATTACK, "small")),
+    Case("personal data", ask(SSN), shows="x-vsr-pii-violation"),
+    Case("personal data, stream", ask(SSN, stream=True), shows="[DONE]"),
+    Case("personal data redacted", ask(f"A lawsuit. {SSN}"), shows="[US_SSN]"),
+    Case("jailbreak", ask(ATTACK, "small"), shows="x-vsr-jailbreak-blocked"),
     Case("jailbreak, stream", ask(ATTACK, "small", stream=True)),
-    Case("fast response", ask("What are your opening hours?")),
+    Case("fast response", ask("What are your opening hours?"), shows="from 9 to 17"),
     Case("fast response, stream", ask("What are your opening hours?", stream=True)),
-    Case("answer redacted", LAWSUIT, says="The number is 536-90-4399."),
-    Case("answer withheld", LAWSUIT, says=ATTACK),
+    Case("answer redacted", LAWSUIT,
+         says="The social security number is 536-90-4399.", shows="[US_SSN]"),
+    Case("answer withheld", LAWSUIT, says=ATTACK, shows="content_filter"),
     Case("stream redacted", {**LAWSUIT, "stream": True},
-         streams=("The number is 536-", "90-43", "99. ", "Good bye.")),
-    Case("stream withheld", {**LAWSUIT, "stream": True}, streams=("Good morning. ", ATTACK)),
+         streams=("The social security number is 536-", "90-43", "99. ", "Good bye."),
+         shows="[US_SSN]"),
+    Case("stream withheld", {**LAWSUIT, "stream": True}, streams=("Good morning. ", ATTACK),
+         shows="content_filter"),
     Case("spoofed by the client", ask(MATH), headers={
         "x-vsr-selected-model": "spoofed", "x-selected-model": "spoofed"}),
     Case("spoofed by the server", ask(MATH), answers={
@@ -224,6 +231,7 @@ def test_identity(doors: Doors, upstream: Upstream, case: Case) -> None:
     through_gateway = comparable(*send(doors.gateway, upstream, case))
     assert through_gateway == through_envoy
     assert through_gateway["status"] == case.expect
+    assert case.shows in str(through_gateway)
 
 
 def test_what_is_compared_can_differ(doors: Doors, upstream: Upstream) -> None:
