@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tandem_semantic_router::config::Pricing;
-use tandem_semantic_router::{ModelStatistics, Router};
+use tandem_semantic_router::{ModelStatistics, Recording, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     first: Option<Instant>,
     stream: bool,
     state: State,
+    /// Where the answer goes to be given again.
+    recording: Option<Box<Recording>>,
     span: Span,
 }
 
@@ -81,8 +83,15 @@ impl Watch {
             first: None,
             stream: false,
             state: State::Awaited,
+            recording: None,
             span,
         }
+    }
+
+    /// Passes the answer on to `recording`, too.
+    pub(crate) fn record(mut self, recording: Option<Box<Recording>>) -> Self {
+        self.recording = recording;
+        self
     }
 
     /// The model's metric label.
@@ -97,6 +106,7 @@ impl Watch {
     /// The answer's headers are there.
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
         self.stream = stream;
+        self.recording = self.recording.take().filter(|_| status.is_success());
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
@@ -128,10 +138,13 @@ impl Watch {
         if let State::Passing(usage) = &mut self.state {
             usage.read(piece);
         }
+        let recording = self.recording.take();
+        self.recording = recording.and_then(|recording| recording.piece(piece));
     }
 
     /// The upstream failed, and that was counted elsewhere: nothing of the answer counts.
     pub(crate) fn broken(&mut self) {
+        self.recording = None;
         self.state = State::Done;
     }
 
@@ -140,6 +153,9 @@ impl Watch {
         let State::Passing(usage) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
+        if let Some(recording) = self.recording.take() {
+            recording.complete();
+        }
         let usage = usage.finish();
         let after = self.started.elapsed();
         let metrics = self.in_flight.metrics();

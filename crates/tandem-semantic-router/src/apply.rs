@@ -151,6 +151,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
             endpoint: settings.and_then(|model| model.endpoint.clone()),
             clear_route_cache: false,
             stream,
+            recording: None,
         },
         reasoning: applied_reasoning,
         system_prompt: injected,

@@ -1,5 +1,7 @@
 //! `route()`: from a request to a [`Routing`].
 
+mod caching;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +11,7 @@ use tandem_protocol::header::SELECTED_CATEGORY;
 use tandem_protocol::openai::InvalidParameter;
 
 use crate::apply::{Applied, Choice, Unrouted, apply};
+use crate::cache::ResponseCache;
 use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
@@ -25,12 +28,17 @@ use crate::selection::{Candidates, choose};
 use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
 use crate::statistics::ModelStatistics;
 use crate::tools::select;
+use caching::{Memories, Sought, caches};
 
 /// Decides what happens to requests.
 pub struct Router {
     config: RouterConfig,
     signals: SignalEngine,
     statistics: Arc<ModelStatistics>,
+    cache: Arc<ResponseCache>,
+    /// Whether any request may be answered from the cache.
+    caches: bool,
+    memories: Memories,
 }
 
 /// What a router works with, beside its configuration.
@@ -41,6 +49,8 @@ pub struct Parts {
     pub language_models: Option<Arc<dyn LanguageModels>>,
     /// What is observed of the models. Keep it when the configuration is read again.
     pub statistics: Arc<ModelStatistics>,
+    /// Answers that were given before. Keep it when the configuration is read again.
+    pub cache: Arc<ResponseCache>,
 }
 
 /// What is known about a request once its signals are there.
@@ -68,6 +78,7 @@ impl Router {
             classifier,
             language_models: None,
             statistics: Arc::default(),
+            cache: Arc::default(),
         };
         Self::with_parts(config, parts)
     }
@@ -75,10 +86,14 @@ impl Router {
     /// A router of these parts.
     pub fn with_parts(config: RouterConfig, parts: Parts) -> Self {
         let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
+        parts.cache.configure(&config.cache);
         Self {
+            caches: caches(&config),
             config,
             signals,
             statistics: parts.statistics,
+            cache: parts.cache,
+            memories: Memories::default(),
         }
     }
 
@@ -90,6 +105,11 @@ impl Router {
     /// Where a transport reports how fast models are.
     pub fn statistics(&self) -> &Arc<ModelStatistics> {
         &self.statistics
+    }
+
+    /// Answers that were given before.
+    pub fn cache(&self) -> &Arc<ResponseCache> {
+        &self.cache
     }
 
     /// The answer of `GET /v1/models`.
@@ -113,6 +133,9 @@ impl Router {
     /// Deciding cannot fail: a signal that is missing is a fact that the policy weighs.
     pub async fn route_for(&self, request: RouteRequest<'_>, client: &Client) -> Routed {
         let started = Instant::now();
+        if let Some(routed) = self.recall(request, client, started) {
+            return routed;
+        }
         let mut prompt = match Prompt::parse(request.endpoint, request.body) {
             Ok(prompt) => prompt,
             Err(error) => return malformed(error, started.elapsed()),
@@ -132,6 +155,7 @@ impl Router {
                 let tools = self
                     .tools(&prompt, &findings, &choice, request.endpoint)
                     .await;
+                let question = Arc::clone(&prompt.question);
                 let unrouted = Unrouted {
                     body: prompt.body,
                     stream: prompt.stream,
@@ -141,7 +165,14 @@ impl Router {
                 let applied = apply(unrouted, request, &choice);
                 let mut forward = findings.forward(applied, &choice, &mut explanation);
                 forward.clear_route_cache = self.config.clear_route_cache;
-                (Routing::Forward(forward), choice.score())
+                let sought = Sought {
+                    request,
+                    client,
+                    choice: &choice,
+                    question: &question,
+                };
+                let routing = self.answer_or_forward(forward, sought, &findings, &mut explanation);
+                (routing.await, choice.score())
             }
         };
         explanation.timings = Timings {
@@ -298,6 +329,11 @@ impl<'a> Findings<'a> {
         None
     }
 
+    /// The vector of a text that the classifier has read.
+    fn embedding(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.signals.embeddings.get(text).cloned()
+    }
+
     /// Names of the rules of a family that matched.
     fn matched(&self, family: Family) -> Vec<&'a str> {
         let rules = self.config.signals.iter().enumerate();
@@ -435,8 +471,14 @@ fn report(request_id: &str, routing: &Routing, explanation: &Explanation, score:
         events::classified(request_id, label, *confidence);
     }
     match routing {
-        Routing::Forward(_) => events::routed(request_id, explanation, score),
+        Routing::Forward(forward) => {
+            events::routed(request_id, explanation, score);
+            if forward.recording.is_some() {
+                events::missed(request_id, explanation);
+            }
+        }
         Routing::Respond(response) => events::blocked(request_id, explanation, &response.block),
+        Routing::Replay(_) => events::answered_before(request_id, explanation),
         Routing::Reject(_) => {}
     }
 }

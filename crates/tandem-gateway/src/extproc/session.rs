@@ -241,16 +241,18 @@ impl Session {
         let held = incoming.held.take();
         let (answers, phase) = match routed.routing {
             Routing::Respond(response) => (smallvec![answer::respond(response)], Phase::Passing),
+            Routing::Replay(replay) => (smallvec![answer::replayed(replay)], Phase::Passing),
             Routing::Reject(rejection) => (smallvec![answer::rejected(&rejection)], Phase::Passing),
-            Routing::Forward(forward) => {
+            Routing::Forward(mut forward) => {
                 let contents = Contents {
                     mode: self.modes.request,
                     held,
                     trailers,
                 };
+                let recording = forward.recording.take();
                 let (model, id) = (&forward.model, &incoming.request_id);
                 let sent = Sent {
-                    watch: Watch::new(in_flight, &self.router, model, id, span),
+                    watch: Watch::new(in_flight, &self.router, model, id, span).record(recording),
                     response_headers: Vec::new(),
                 };
                 sent_on(forward, contents, sent)

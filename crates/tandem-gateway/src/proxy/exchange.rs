@@ -4,12 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::Incoming;
 use serde_json::json;
 use tandem_protocol::header::REQUEST_ID;
@@ -17,7 +18,7 @@ use tandem_protocol::openai::ErrorBody;
 use tandem_protocol::{ErrorKind, Fault};
 use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
-    Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
+    Endpoint, ImmediateResponse, Rejection, Replay, RouteRequest, Router, Routing,
 };
 use tracing::{Instrument, debug, error, warn};
 
@@ -100,9 +101,11 @@ impl Gateway {
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
+            Routing::Replay(replay) => Ok(replayed(replay)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
-            Routing::Forward(forward) => {
-                let watch = Watch::new(in_flight, router, &forward.model, id, span);
+            Routing::Forward(mut forward) => {
+                let watch = Watch::new(in_flight, router, &forward.model, id, span)
+                    .record(forward.recording.take());
                 let model = watch.label().to_owned();
                 let answer = self.upstream.send(parts, forward, watch).await;
                 answer.map_err(|error| Failed {
@@ -182,6 +185,33 @@ fn immediate(response: ImmediateResponse) -> Response<ResponseBody> {
         set(answer.headers_mut(), name, value);
     }
     answer
+}
+
+/// The events of a stream go out one by one, as they came.
+fn replayed(replay: Replay) -> Response<ResponseBody> {
+    let body = match replay.stream {
+        false => full(replay.body),
+        true => {
+            let events = events(replay.body).map(|event| Ok(Frame::data(event)));
+            StreamBody::new(stream::iter(events)).boxed_unsync()
+        }
+    };
+    let mut answer = Response::new(body);
+    let headers = replay.headers.iter();
+    let headers = headers.map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in headers.chain([SCHEMA, (RESPONSE_PATH, "cache")]) {
+        set(answer.headers_mut(), name, value);
+    }
+    answer
+}
+
+/// An event stream in its events, to the byte.
+fn events(mut stream: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let end = stream.windows(2).position(|pair| pair == b"\n\n");
+        let event = stream.split_to(end.map_or(stream.len(), |end| end + 2));
+        (!event.is_empty()).then_some(event)
+    })
 }
 
 fn models(router: &Router) -> Response<ResponseBody> {

@@ -1,6 +1,7 @@
 //! What the router is told to do. Both file layouts (the flat one of v0.1.0 and `version: v0.3`)
 //! become this one model; everything in it has been checked.
 
+mod cache;
 mod decision;
 mod load;
 mod migrate;
@@ -14,6 +15,9 @@ mod yaml;
 
 use std::time::Duration;
 
+pub use cache::{
+    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, CacheStore, Eviction,
+};
 pub use decision::{
     Decision, FactorWeights, Fallback, LatencyAware, Limits, ModelRef, MultiFactor, Rule,
     Selection, SignalRef,
@@ -71,6 +75,8 @@ pub struct RouterConfig {
     pub identity: Identity,
     /// Choosing tools for requests that leave it to the router.
     pub tools: Option<ToolSearch>,
+    /// Giving answers again.
+    pub cache: CacheConfig,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

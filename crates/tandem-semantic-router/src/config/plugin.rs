@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::cache::CachePolicy;
 use super::policy::{JailbreakPolicy, PiiPolicy};
 
 /// What a decision does to a request.
@@ -23,6 +24,8 @@ pub struct Plugins {
     pub tools: Option<ToolFilter>,
     /// Tools chosen by what the request is about.
     pub tool_selection: Option<ToolSelection>,
+    /// Caching instead of the global one.
+    pub cache: Override<CachePolicy>,
 }
 
 /// A decision's own word on a global policy.

@@ -139,7 +139,8 @@ impl Running {
         let (envoy, pages) = (Lifecycle::new(), Lifecycle::new());
         let mut registry = Registry::default();
         let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-        let router = super::router(config, Arc::clone(&classifier), Arc::default());
+        let classifier_of = Arc::clone(&classifier);
+        let router = super::router(config, classifier_of, Arc::default(), Arc::default());
         router.warm_up().await;
         let router = Arc::new(ArcSwap::from_pointee(router));
         let shared = (Arc::clone(&router), Arc::clone(&classifier));

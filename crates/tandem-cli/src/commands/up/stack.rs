@@ -294,6 +294,7 @@ fn gateway(
         config,
         classifier,
         Arc::default(),
+        Arc::default(),
     )));
     let options = GatewayOptions {
         max_body_bytes: args.frontend.body_limit_bytes(),

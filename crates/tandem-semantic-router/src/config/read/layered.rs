@@ -5,10 +5,10 @@ use super::flat::{default_model, strategy};
 use super::provider::{Families, bearer, external_models, families, family_of, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, features, plugin};
+use super::{cache, extension, features, plugin};
 use crate::config::{
-    Credential, Identity, ModelConfig, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
-    UnknownModels,
+    CacheConfig, Credential, Identity, ModelConfig, RouterConfig, Rule, SecurityPolicy, Strategy,
+    ToolSearch, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -47,6 +47,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         signals: &mut signals,
         defaults: &extension.security,
         tools: global.tools.as_ref(),
+        cache: &global.cache.policy,
         empty: Rule::Always,
     };
     let decisions = match &routing {
@@ -71,6 +72,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         external_models: global.external_models,
         identity: global.identity,
         tools: global.tools,
+        cache: global.cache,
     }
 }
 
@@ -200,6 +202,7 @@ struct Global {
     external_models: Vec<crate::config::ExternalModel>,
     identity: Identity,
     tools: Option<ToolSearch>,
+    cache: CacheConfig,
 }
 
 impl Global {
@@ -213,6 +216,7 @@ impl Global {
             external_models: Vec::new(),
             identity: Identity::default(),
             tools: None,
+            cache: CacheConfig::default(),
         };
         let Some(section) = root.section("global") else {
             return global;
@@ -231,6 +235,10 @@ impl Global {
             .and_then(|services| services.section("authz"));
         if let Some(identity) = authz.and_then(|authz| authz.section("identity")) {
             global.identity(&identity);
+        }
+        let stores = section.section("stores");
+        if let Some(cache) = stores.and_then(|stores| stores.section("response_cache")) {
+            global.cache = cache::read(&cache);
         }
         let tools = section
             .section("integrations")

@@ -1,5 +1,6 @@
 //! From a tree of YAML to the checked model.
 
+mod cache;
 mod decision;
 mod extension;
 mod features;
