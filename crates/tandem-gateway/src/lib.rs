@@ -10,6 +10,7 @@
 
 mod admin;
 mod api;
+mod cache_metrics;
 mod extproc;
 mod headers;
 mod language_models;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use admin::metrics_routes;
 pub use api::{Api, ApiOptions};
+pub use cache_metrics::register_cache;
 pub use extproc::{ExtProc, ExtProcError, ExtProcOptions, TlsIdentity};
 pub use language_models::HttpLanguageModels;
 pub use metrics::GatewayMetrics;
