@@ -4,7 +4,7 @@
 //! ask the same, so similarity alone would serve wrong answers. Here every word that carries meaning
 //! must have its counterpart. Doubt is a miss.
 
-use super::question::{Kind, Question, Word};
+use super::question::{Kind, Question, Tense, Word};
 use super::words::same_word;
 
 /// Words without a counterpart that two questions may have together, all of them generic.
@@ -14,7 +14,7 @@ const MOST_UNMATCHED: usize = 4;
 pub(crate) fn agree(left: &Question, right: &Question) -> bool {
     left.literals == right.literals
         && left.negations == right.negations
-        && left.tense == right.tense
+        && same_tense(left.tense, right.tense)
         && same_modal(left, right)
         && same_kind(left.kind, right.kind)
         && same_numbers(left, right)
@@ -23,6 +23,15 @@ pub(crate) fn agree(left: &Question, right: &Question) -> bool {
 
 fn same_kind(left: Kind, right: Kind) -> bool {
     left == right
+}
+
+/// A text without an auxiliary verb speaks of the future only where it says so.
+fn same_tense(left: Option<Tense>, right: Option<Tense>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => left == right,
+        (Some(one), None) | (None, Some(one)) => one != Tense::Future,
+        (None, None) => true,
+    }
 }
 
 fn same_modal(left: &Question, right: &Question) -> bool {
@@ -97,6 +106,7 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
     if symmetric {
         return true;
     }
+    let meaning = places.iter().filter(|(word, _)| !word.generic).count();
     for (at, (first, place)) in places.iter().enumerate() {
         for (second, other) in &places[at + 1..] {
             let (first_there, second_there) = (&right.words[*place], &right.words[*other]);
@@ -104,7 +114,7 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
             let swapped = first.direction.is_some() && first.direction == second_there.direction
                 || second.direction.is_some() && second.direction == first_there.direction;
             let free = is_free(first, first_there) || is_free(second, second_there);
-            if inverted && (swapped || !free) {
+            if inverted && (swapped || !free && meaning > 2) {
                 return false;
             }
         }

@@ -15,7 +15,8 @@ pub(crate) const LONGEST: usize = 1_500;
 pub(crate) struct Question {
     pub(super) kind: Kind,
     pub(super) modal: Option<&'static str>,
-    pub(super) tense: Tense,
+    /// `None` where no auxiliary verb says.
+    pub(super) tense: Option<Tense>,
     pub(super) negations: usize,
     pub(super) numbers: Vec<Number>,
     /// Code, symbols and other texts that must be the same to the letter.
@@ -41,9 +42,8 @@ pub(super) enum Kind {
     Measure(&'static str),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tense {
-    #[default]
     Present,
     Past,
     Future,
@@ -180,15 +180,16 @@ impl Reader {
             self.question.kind = kind;
             return true;
         }
+        if let Some(tense) = tense(word) {
+            // The one that is not the present says more.
+            self.question.tense = self
+                .question
+                .tense
+                .filter(|known| *known != Tense::Present)
+                .or(Some(tense));
+            return true;
+        }
         let modal = match word {
-            "was" | "were" | "did" | "had" => {
-                self.question.tense = Tense::Past;
-                return true;
-            }
-            "will" | "shall" => {
-                self.question.tense = Tense::Future;
-                return true;
-            }
             "can" | "could" => "can",
             "should" => "should",
             "must" => "must",
@@ -202,6 +203,15 @@ impl Reader {
     /// Adds what only the whole text says.
     fn finish(self, tokens: &[Token]) -> Question {
         let mut question = self.question;
+        let noun = question.words.first().and_then(|word| asked_by(&word.stem));
+        if let Some(kind) = noun
+            && self.asked
+            && question.kind == Kind::Thing
+            && question.words.len() > 1
+        {
+            question.kind = kind;
+            question.words.remove(0);
+        }
         if question.kind == Kind::Manner {
             question.modal = None;
         }
@@ -234,10 +244,31 @@ const TRUTH: &[&str] = &[
     "should", "must", "may", "might", "will", "would",
 ];
 
+fn tense(word: &str) -> Option<Tense> {
+    match word {
+        "was" | "were" | "did" | "had" => Some(Tense::Past),
+        "will" | "shall" => Some(Tense::Future),
+        "is" | "are" | "am" | "do" | "does" | "has" | "have" => Some(Tense::Present),
+        _ => None,
+    }
+}
+
+/// What a noun makes of "what is the …".
+fn asked_by(noun: &str) -> Option<Kind> {
+    match noun {
+        "way" | "trick" | "step" | "formula" | "technique" | "process" | "procedure" => {
+            Some(Kind::Manner)
+        }
+        "cause" => Some(Kind::Reason),
+        "number" | "count" => Some(Kind::Measure("how_many")),
+        "weight" => Some(Kind::Measure("how_heavy")),
+        _ => None,
+    }
+}
+
 fn question_word(word: &str) -> Option<Kind> {
     const MEASURES: &[&str] = &[
         "how_many",
-        "how_much",
         "how_long",
         "how_old",
         "how_often",
@@ -261,6 +292,7 @@ fn question_word(word: &str) -> Option<Kind> {
         "when" => Kind::Time,
         "why" => Kind::Reason,
         "how" => Kind::Manner,
+        "how_much" => Kind::Measure("how_many"),
         _ => Kind::Measure(MEASURES.iter().find(|measure| **measure == word)?),
     })
 }

@@ -13,7 +13,7 @@ pub(super) struct Token {
 pub(super) enum Form {
     /// In lower case.
     Word,
-    /// Written with a capital where no sentence begins.
+    /// Written with a capital where no sentence begins; in lower case.
     Name,
     /// To the letter.
     Literal,
@@ -169,7 +169,7 @@ impl Scanner {
             && text.chars().all(char::is_alphabetic);
         let name = capital && (!self.first || acronym) && text != "I" && !text.starts_with("I'");
         let (text, form) = match name {
-            true => (text.to_owned(), Form::Name),
+            true => (text.to_lowercase(), Form::Name),
             false => (text.to_lowercase(), Form::Word),
         };
         self.push(text, form);
@@ -183,7 +183,7 @@ impl Scanner {
             .all(|letter| letter.is_alphanumeric() || letter == ' ' || letter == '\'');
         let words = inside.split_whitespace().count();
         if !code && plain && words == 1 {
-            self.push(inside.trim().to_owned(), Form::Name);
+            self.push(inside.trim().to_lowercase(), Form::Name);
         } else if words > 0 {
             self.push(inside.trim().to_owned(), Form::Literal);
         }

@@ -130,6 +130,12 @@ pub(super) fn canonical(word: &str) -> String {
     if let Some(first) = CANONICAL.get(&stem) {
         return (*first).to_owned();
     }
+    // "requiring" is stripped to "requir", and "require" is what is known.
+    if stem.len() < word.len()
+        && let Some(first) = CANONICAL.get(&format!("{stem}e"))
+    {
+        return (*first).to_owned();
+    }
     stem
 }
 
@@ -148,7 +154,7 @@ fn stem(word: &str) -> String {
         };
     }
     if let Some(root) = word.strip_suffix("es")
-        && ["s", "x", "z", "ch", "sh", "o"]
+        && ["ss", "x", "zz", "ch", "sh", "o"]
             .iter()
             .any(|end| root.ends_with(end))
     {
@@ -185,9 +191,10 @@ fn whole(root: &str) -> String {
         [.., before, last] if before == last && !b"lsz".contains(last) => {
             root[..root.len() - 1].to_owned()
         }
-        [.., b'v' | b'c'] | [.., b'a', b't'] | [.., b'b', b'l'] | [.., b'i', b'z'] => {
+        [.., b'v' | b'c'] | [.., b'b', b'l'] | [.., b'i', b'z'] => {
             format!("{root}e")
         }
+        [_, _, .., before, b'a', b't'] if !vowel(*before) => format!("{root}e"),
         [start @ .., middle, last]
             if vowel(*middle)
                 && !vowel(*last)

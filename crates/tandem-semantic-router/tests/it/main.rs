@@ -6,5 +6,6 @@
     reason = "a test says what it got, or why it did nothing"
 )]
 
+mod caching;
 mod encoder;
 mod files;
