@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tandem_semantic_router::config::Pricing;
-use tandem_semantic_router::{AnswerScanner, ModelStatistics, Router};
+use tandem_semantic_router::{AnswerScanner, ModelStatistics, Recording, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
@@ -27,6 +27,8 @@ pub(crate) struct Watch {
     first: Option<Instant>,
     stream: bool,
     state: State,
+    /// Where the answer goes to be given again.
+    recording: Option<Box<Recording>>,
     span: Span,
     account: Option<Box<Account>>,
 }
@@ -91,6 +93,7 @@ impl Watch {
             first: None,
             stream: false,
             state: State::Awaited,
+            recording: None,
             span,
             account: None,
         }
@@ -102,6 +105,12 @@ impl Watch {
             let tokens = bytes as u64 / BYTES_PER_TOKEN;
             Box::new(Account { grant, tokens })
         });
+    }
+
+    /// Passes the answer on to `recording`, too.
+    pub(crate) fn record(mut self, recording: Option<Box<Recording>>) -> Self {
+        self.recording = recording;
+        self
     }
 
     /// The model's metric label.
@@ -116,6 +125,7 @@ impl Watch {
     /// The answer's headers are there.
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
         self.stream = stream;
+        self.recording = self.recording.take().filter(|_| status.is_success());
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
@@ -150,11 +160,14 @@ impl Watch {
         if let State::Passing(usage) = &mut self.state {
             usage.read(piece);
         }
+        let recording = self.recording.take();
+        self.recording = recording.and_then(|recording| recording.piece(piece));
     }
 
     /// The upstream failed, and that was counted elsewhere: nothing of the answer counts.
     pub(crate) fn broken(&mut self) {
         self.account = None;
+        self.recording = None;
         self.state = State::Done;
     }
 
@@ -165,6 +178,10 @@ impl Watch {
             return;
         }
         let findings = scanner.findings();
+        // What was said of this answer would have to be said again.
+        if !findings.is_clean() {
+            self.recording = None;
+        }
         let metrics = self.in_flight.metrics();
         metrics.scanned(self.label(), scanner.decision(), findings);
         if findings.blocked.is_some() {
@@ -177,6 +194,9 @@ impl Watch {
         let State::Passing(usage) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
+        if let Some(recording) = self.recording.take() {
+            recording.complete();
+        }
         let estimate = usage.estimate();
         let usage = usage.finish();
         if let Some(account) = &mut self.account {

@@ -1,5 +1,7 @@
 //! `route()`: from a request to a [`Routing`].
 
+mod caching;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +12,7 @@ use tandem_protocol::openai::InvalidParameter;
 
 use crate::answer::AnswerScan;
 use crate::apply::{Applied, Choice, Unrouted, apply};
+use crate::cache::ResponseCache;
 use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
@@ -26,12 +29,17 @@ use crate::selection::{Candidates, choose};
 use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
 use crate::statistics::ModelStatistics;
 use crate::tools::select;
+use caching::{Memories, Sought, caches};
 
 /// Decides what happens to requests.
 pub struct Router {
     config: RouterConfig,
     signals: Arc<SignalEngine>,
     statistics: Arc<ModelStatistics>,
+    cache: Arc<ResponseCache>,
+    /// Whether any request may be answered from the cache.
+    caches: bool,
+    memories: Memories,
 }
 
 /// What a router works with, beside its configuration.
@@ -42,6 +50,8 @@ pub struct Parts {
     pub language_models: Option<Arc<dyn LanguageModels>>,
     /// What is observed of the models. Keep it when the configuration is read again.
     pub statistics: Arc<ModelStatistics>,
+    /// Answers that were given before. Keep it when the configuration is read again.
+    pub cache: Arc<ResponseCache>,
 }
 
 /// What is known about a request once its signals are there.
@@ -69,6 +79,7 @@ impl Router {
             classifier,
             language_models: None,
             statistics: Arc::default(),
+            cache: Arc::default(),
         };
         Self::with_parts(config, parts)
     }
@@ -76,10 +87,14 @@ impl Router {
     /// A router of these parts.
     pub fn with_parts(config: RouterConfig, parts: Parts) -> Self {
         let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
+        parts.cache.configure(&config.cache);
         Self {
+            caches: caches(&config),
             config,
             signals: Arc::new(signals),
             statistics: parts.statistics,
+            cache: parts.cache,
+            memories: Memories::default(),
         }
     }
 
@@ -91,6 +106,11 @@ impl Router {
     /// Where a transport reports how fast models are.
     pub fn statistics(&self) -> &Arc<ModelStatistics> {
         &self.statistics
+    }
+
+    /// Answers that were given before.
+    pub fn cache(&self) -> &Arc<ResponseCache> {
+        &self.cache
     }
 
     /// The answer of `GET /v1/models`.
@@ -114,6 +134,9 @@ impl Router {
     /// Deciding cannot fail: a signal that is missing is a fact that the policy weighs.
     pub async fn route_for(&self, request: RouteRequest<'_>, client: &Client) -> Routed {
         let started = Instant::now();
+        if let Some(routed) = self.recall(request, client, started) {
+            return routed;
+        }
         let mut prompt = match Prompt::parse(request.endpoint, request.body) {
             Ok(prompt) => prompt,
             Err(error) => return malformed(error, started.elapsed()),
@@ -133,6 +156,7 @@ impl Router {
                 let tools = self
                     .tools(&prompt, &findings, &choice, request.endpoint)
                     .await;
+                let question = Arc::clone(&prompt.question);
                 let unrouted = Unrouted {
                     body: prompt.body,
                     stream: prompt.stream,
@@ -148,7 +172,14 @@ impl Router {
                     &self.config.security,
                     request.request_id,
                 );
-                (Routing::Forward(forward), choice.score())
+                let sought = Sought {
+                    request,
+                    client,
+                    choice: &choice,
+                    question: &question,
+                };
+                let routing = self.answer_or_forward(forward, sought, &findings, &mut explanation);
+                (routing.await, choice.score())
             }
         };
         explanation.timings = Timings {
@@ -305,6 +336,11 @@ impl<'a> Findings<'a> {
         None
     }
 
+    /// The vector of a text that the classifier has read.
+    fn embedding(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.signals.embeddings.get(text).cloned()
+    }
+
     /// Names of the rules of a family that matched.
     fn matched(&self, family: Family) -> Vec<&'a str> {
         let rules = self.config.signals.iter().enumerate();
@@ -442,8 +478,14 @@ fn report(request_id: &str, routing: &Routing, explanation: &Explanation, score:
         events::classified(request_id, label, *confidence);
     }
     match routing {
-        Routing::Forward(_) => events::routed(request_id, explanation, score),
+        Routing::Forward(forward) => {
+            events::routed(request_id, explanation, score);
+            if forward.recording.is_some() {
+                events::missed(request_id, explanation);
+            }
+        }
         Routing::Respond(response) => events::blocked(request_id, explanation, &response.block),
+        Routing::Replay(_) => events::answered_before(request_id, explanation),
         Routing::Reject(_) => {}
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use arc_swap::ArcSwap;
 use http::Uri;
 use prometheus_client::registry::Registry;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts, register_cache};
 use tandem_runtime::Lifecycle;
 use tandem_runtime::tls;
 use tandem_semantic_router::RouterConfig;
@@ -99,7 +99,13 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = super::router(config, Arc::clone(&classifier), Arc::default());
+    let router = super::router(
+        config,
+        Arc::clone(&classifier),
+        Arc::default(),
+        Arc::default(),
+    );
+    register_cache(&mut registry, Arc::clone(router.cache()));
     router.warm_up().await;
     let router = Arc::new(ArcSwap::from_pointee(router));
     let reloader = Reloader::new(first, Arc::clone(&router), classifier, &mut registry);

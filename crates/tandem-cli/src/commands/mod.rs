@@ -19,7 +19,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tandem_classifier::{Classifier, EncoderClassifier, Settings};
 use tandem_gateway::HttpLanguageModels;
-use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
+use tandem_semantic_router::{
+    Loaded, ModelStatistics, Parts, Problem, ResponseCache, Router, RouterConfig,
+};
 use tokio::net::TcpListener;
 
 use crate::args::CacheArgs;
@@ -121,16 +123,18 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// A router that asks `classifier`, and the language models that its configuration names. It learns
-/// from `statistics`, which outlive a change of the configuration.
+/// from `statistics` and answers from `cache`, which outlive a change of the configuration.
 fn router(
     config: RouterConfig,
     classifier: Arc<dyn Classifier>,
     statistics: Arc<ModelStatistics>,
+    cache: Arc<ResponseCache>,
 ) -> Router {
     let parts = Parts {
         classifier,
         language_models: Some(Arc::new(HttpLanguageModels::default())),
         statistics,
+        cache,
     };
     Router::with_parts(config, parts)
 }

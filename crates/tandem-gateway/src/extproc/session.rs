@@ -38,7 +38,7 @@ enum Phase {
     /// Nothing is known yet.
     Start,
     /// Its body is being received.
-    Body(Incoming),
+    Body(Box<Incoming>),
     /// It was sent on; the answer is awaited or passing.
     Sent(Box<Sent>),
     /// It holds no prompt, but an endpoint was picked for it.
@@ -173,14 +173,14 @@ impl Session {
             }
             _ => (None, smallvec![convert::request_headers(mutation)]),
         };
-        self.phase = Phase::Body(Incoming {
+        self.phase = Phase::Body(Box::new(Incoming {
             endpoint,
             request_id,
             client: client(&self.router, &headers),
             trace,
             body: BytesMut::new(),
             held,
-        });
+        }));
         answers
     }
 
@@ -280,8 +280,9 @@ impl Session {
         let held = incoming.held.take();
         let (answers, phase) = match routed.routing {
             Routing::Respond(response) => (smallvec![answer::respond(response)], Phase::Passing),
+            Routing::Replay(replay) => (smallvec![answer::replayed(replay)], Phase::Passing),
             Routing::Reject(rejection) => (smallvec![answer::rejected(&rejection)], Phase::Passing),
-            Routing::Forward(forward) => {
+            Routing::Forward(mut forward) => {
                 let request = RouteRequest {
                     body: &forward.body,
                     ..request
@@ -300,8 +301,9 @@ impl Session {
                     held,
                     trailers,
                 };
+                let recording = forward.recording.take();
                 let (model, id) = (&forward.model, &incoming.request_id);
-                let watch = Watch::new(in_flight, &self.router, model, id, span);
+                let watch = Watch::new(in_flight, &self.router, model, id, span).record(recording);
                 let (answers, sent) = Sent::on(forward, contents, watch, pick);
                 (answers, Phase::Sent(Box::new(sent)))
             }

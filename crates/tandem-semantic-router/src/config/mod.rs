@@ -2,6 +2,7 @@
 //! become this one model; everything in it has been checked.
 
 mod backend;
+mod cache;
 mod clients;
 mod decision;
 mod load;
@@ -17,6 +18,9 @@ mod yaml;
 use std::time::Duration;
 
 pub use backend::{Address, Backend, Balance, Ejection, HealthCheck, Reliability, RetryOn};
+pub use cache::{
+    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, CacheStore, Eviction,
+};
 pub use clients::{Access, ApiClient, Secret, UsageLimits};
 pub use decision::{
     Decision, FactorWeights, Fallback, LatencyAware, Limits, ModelRef, MultiFactor, Rule,
@@ -80,6 +84,8 @@ pub struct RouterConfig {
     pub access: Access,
     /// How failing servers are treated that belong to no model of their own.
     pub reliability: Reliability,
+    /// Giving answers again.
+    pub cache: CacheConfig,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

@@ -34,6 +34,7 @@ async fn router_with(example: &str, language_models: Option<Arc<dyn LanguageMode
     };
     let model = repository().join("models/tandem-nano-encoder");
     let parts = Parts {
+        cache: Arc::default(),
         classifier: Arc::new(EncoderClassifier::nano(&model, settings).unwrap()),
         language_models,
         statistics: Arc::new(ModelStatistics::default()),

@@ -6,10 +6,10 @@ use super::flat::{default_model, strategy};
 use super::provider::{Families, external_models, families, family_of, heaviest, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, features, plugin};
+use super::{cache, extension, features, plugin};
 use crate::config::{
-    Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
-    UnknownModels,
+    CacheConfig, Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy,
+    ToolSearch, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -48,6 +48,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         signals: &mut signals,
         defaults: &extension.security,
         tools: global.tools.as_ref(),
+        cache: &global.cache.policy,
         empty: Rule::Always,
     };
     let decisions = match &routing {
@@ -74,6 +75,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         tools: global.tools,
         access: extension.access,
         reliability: extension.reliability,
+        cache: global.cache,
     }
 }
 
@@ -167,6 +169,7 @@ struct Global {
     external_models: Vec<crate::config::ExternalModel>,
     identity: Identity,
     tools: Option<ToolSearch>,
+    cache: CacheConfig,
 }
 
 impl Global {
@@ -180,6 +183,7 @@ impl Global {
             external_models: Vec::new(),
             identity: Identity::default(),
             tools: None,
+            cache: CacheConfig::default(),
         };
         let Some(section) = root.section("global") else {
             return global;
@@ -198,6 +202,10 @@ impl Global {
             .and_then(|services| services.section("authz"));
         if let Some(identity) = authz.and_then(|authz| authz.section("identity")) {
             global.identity(&identity);
+        }
+        let stores = section.section("stores");
+        if let Some(cache) = stores.and_then(|stores| stores.section("response_cache")) {
+            global.cache = cache::read(&cache);
         }
         let tools = section
             .section("integrations")

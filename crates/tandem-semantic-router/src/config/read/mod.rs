@@ -1,6 +1,7 @@
 //! From a tree of YAML to the checked model.
 
 mod backend;
+mod cache;
 mod decision;
 mod extension;
 mod features;
