@@ -9,6 +9,7 @@ use tandem_semantic_router::{AnswerScanner, ModelStatistics, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
+use crate::trace::{self, Spans};
 use crate::usage::UsageReader;
 
 /// An answer of the upstream, from the request on.
@@ -26,7 +27,9 @@ pub(crate) struct Watch {
     first: Option<Instant>,
     stream: bool,
     state: State,
-    span: Span,
+    spans: Spans,
+    /// Ends with the answer.
+    upstream: Span,
 }
 
 /// The model's statistics, where the request counts as in flight until this is dropped.
@@ -63,13 +66,13 @@ enum State {
 }
 
 impl Watch {
-    /// Begins when the request is sent on to `model`; log lines are in `span`.
+    /// Begins when the request is sent on to `model`.
     pub(crate) fn new(
         in_flight: InFlight,
         router: &Router,
         model: &str,
         request_id: &str,
-        span: Span,
+        spans: Spans,
     ) -> Self {
         Self {
             in_flight,
@@ -81,7 +84,8 @@ impl Watch {
             first: None,
             stream: false,
             state: State::Awaited,
-            span,
+            upstream: spans.upstream(model),
+            spans,
         }
     }
 
@@ -97,6 +101,7 @@ impl Watch {
     /// The answer's headers are there.
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
         self.stream = stream;
+        trace::answered(&self.upstream, status);
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
@@ -176,7 +181,7 @@ impl Watch {
             None => (0.0, "unknown"),
         };
         let pricing = self.pricing.is_none().then_some("not_configured");
-        self.span.in_scope(|| {
+        self.spans.log(|| {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
@@ -230,7 +235,8 @@ mod tests {
         let config = config.unwrap().config;
         let router = Router::new(config, Arc::new(FixedClassifier::default()));
         let metrics = Arc::new(GatewayMetrics::register(&mut Registry::default()));
-        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", Span::none());
+        let spans = Spans::new(Span::none(), None);
+        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", spans.clone());
         let _running = ["m", "made up", "made up as well"].map(watch);
         let inflight = |model| router.statistics().inflight(model);
         let counted = ["m", "made up", "made up as well", OTHER].map(inflight);

@@ -24,6 +24,7 @@ use crate::routing::{Block, Forward, Rejection, Routed, Routing};
 use crate::security::{Inspection, inspect};
 use crate::selection::{Candidates, choose};
 use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
+use crate::spans::{self, Detection};
 use crate::statistics::ModelStatistics;
 use crate::tools::select;
 
@@ -119,11 +120,14 @@ impl Router {
             Err(error) => return malformed(error, started.elapsed()),
         };
         let parsed = Instant::now();
+        let detection = Detection::begin(self.signals.heads());
         let signals = self.signals.evaluate(&prompt, client).await;
         let observed = Instant::now();
+        let deciding = spans::decision();
         let findings = self.findings(signals);
         let mut explanation = findings.explain(&prompt.model);
         let inspected = findings.inspect(&mut prompt, request.endpoint, &mut explanation);
+        detection.end(&explanation, inspected.as_ref());
         let verdict = self.verdict(&prompt.model, &findings, inspected, request.request_id);
         let decided = Instant::now();
         let (routing, score) = match verdict {
@@ -158,6 +162,7 @@ impl Router {
             apply: decided.elapsed(),
             total: started.elapsed(),
         };
+        spans::decided(&deciding, &routing, &explanation);
         report(request.request_id, &routing, &explanation, score);
         Routed {
             routing,

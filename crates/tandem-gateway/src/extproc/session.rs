@@ -11,7 +11,6 @@ use tandem_protocol::header::REQUEST_ID;
 use tandem_semantic_router::{
     AnswerScan, AnswerScanner, Client, Endpoint, Forward, RouteRequest, Router, Routing,
 };
-use tracing::Instrument;
 
 use super::answer::{self, Contents};
 use super::convert;
@@ -24,7 +23,7 @@ use super::messages::{
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, is_event_stream, request_id};
 use crate::metrics::GatewayMetrics;
 use crate::route::{Miss, Target, resolve_api};
-use crate::trace::{self, TRACEPARENT, TraceContext};
+use crate::trace::{self, Spans, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Answers to one message. Envoy expects none to a piece that is kept back in full duplex, and
@@ -48,7 +47,7 @@ struct Incoming {
     endpoint: Endpoint,
     request_id: String,
     client: Client,
-    trace: Option<TraceContext>,
+    spans: Spans,
     body: BytesMut,
     /// In full duplex the answer to the headers waits for the body, so that it can say where the
     /// request goes.
@@ -152,7 +151,8 @@ impl Session {
             return smallvec![self.refuse(ErrorKind::InvalidRequest, message)];
         }
         let request_id = request_id(&headers);
-        let trace = TraceContext::child_of(&headers);
+        let received = trace::received(&method, &path, &request_id);
+        let trace = TraceContext::of(&received, &headers);
         let parent = trace.as_ref().map(TraceContext::header);
         let mut set = vec![("accept-encoding", "identity"), (REQUEST_ID, &request_id)];
         set.extend(parent.as_deref().map(|parent| (TRACEPARENT, parent)));
@@ -174,7 +174,7 @@ impl Session {
             endpoint,
             request_id,
             client: client(&self.router, &headers),
-            trace,
+            spans: Spans::new(received, trace.as_ref()),
             body: BytesMut::new(),
             held,
         });
@@ -237,16 +237,13 @@ impl Session {
             return Answers::new();
         };
         let in_flight = self.metrics.enter();
-        let span = trace::span(incoming.trace.as_ref());
         let request = RouteRequest {
             endpoint: incoming.endpoint,
             body: &body,
             request_id: &incoming.request_id,
         };
-        let routed = {
-            let routing = self.router.route_for(request, &incoming.client);
-            routing.instrument(span.clone()).await
-        };
+        let routing = self.router.route_for(request, &incoming.client);
+        let routed = incoming.spans.run(routing).await;
         self.metrics.routed(&self.router, &routed);
         let held = incoming.held.take();
         let (answers, phase) = match routed.routing {
@@ -259,8 +256,9 @@ impl Session {
                     trailers,
                 };
                 let (model, id) = (&forward.model, &incoming.request_id);
+                let spans = incoming.spans.clone();
                 let sent = Sent {
-                    watch: Watch::new(in_flight, &self.router, model, id, span),
+                    watch: Watch::new(in_flight, &self.router, model, id, spans),
                     scan: Scan::None,
                     response_headers: Vec::new(),
                 };

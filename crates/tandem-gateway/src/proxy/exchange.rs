@@ -19,13 +19,13 @@ use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
     Endpoint, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
 };
-use tracing::{Instrument, debug, error, warn};
+use tracing::{debug, error, warn};
 
 use super::Gateway;
 use super::error::{ProxyError, full, json as json_response};
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
-use crate::trace::{self, TRACEPARENT, TraceContext};
+use crate::trace::{self, Spans, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Body of every response.
@@ -83,11 +83,12 @@ impl Gateway {
     ) -> Result<Response<ResponseBody>, Failed> {
         let in_flight = self.metrics.enter();
         let (mut parts, body) = request.into_parts();
-        let trace = TraceContext::child_of(&parts.headers);
+        let received = trace::received(&parts.method, parts.uri.path(), id);
+        let trace = TraceContext::of(&received, &parts.headers);
         if let Some(trace) = &trace {
             set(&mut parts.headers, TRACEPARENT, &trace.header());
         }
-        let span = trace::span(trace.as_ref());
+        let spans = Spans::new(received, trace.as_ref());
         let body = self.read_body(&parts, body).await?;
         let request = RouteRequest {
             endpoint,
@@ -95,14 +96,13 @@ impl Gateway {
             request_id: id,
         };
         let client = client(router, &parts.headers);
-        let routed = router.route_for(request, &client);
-        let routed = routed.instrument(span.clone()).await;
+        let routed = spans.run(router.route_for(request, &client)).await;
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(forward) => {
-                let watch = Watch::new(in_flight, router, &forward.model, id, span);
+                let watch = Watch::new(in_flight, router, &forward.model, id, spans);
                 let model = watch.label().to_owned();
                 let answer = self.upstream.send(parts, forward, watch).await;
                 answer.map_err(|error| Failed {

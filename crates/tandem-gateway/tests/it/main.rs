@@ -6,4 +6,5 @@ mod answers;
 mod errors;
 mod harness;
 mod routing;
+mod spans;
 mod streaming;

@@ -10,6 +10,7 @@ mod policy;
 mod read;
 mod shape;
 mod signal;
+mod tracing;
 mod yaml;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub use signal::{
     KeywordOperator, KeywordTest, LanguageTest, Measure, PreferenceTest, Range, ReaskTest,
     SignalRule, SignalTest, StructureTest, Subject, SubjectKind, TurnKind,
 };
+pub use tracing::{TraceExporter, Tracing};
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +74,8 @@ pub struct RouterConfig {
     pub identity: Identity,
     /// Choosing tools for requests that leave it to the router.
     pub tools: Option<ToolSearch>,
+    /// Where the spans of requests go; nowhere if there is none. Read once, when a process starts.
+    pub tracing: Option<Tracing>,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

@@ -181,6 +181,11 @@ impl SignalEngine {
         engine
     }
 
+    /// What the classifier is asked about every request.
+    pub(crate) fn heads(&self) -> Heads {
+        self.every_turn
+    }
+
     /// Embeds the examples of all rules, so that the first request need not wait for it.
     pub(crate) async fn warm_up(&self) {
         let deadline = Instant::now() + WARM_UP;

@@ -6,7 +6,7 @@ use super::provider::{
 };
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, plugin};
+use super::{extension, plugin, tracing};
 use crate::config::{
     Identity, JailbreakPolicy, ModelConfig, PiiPolicy, RouterConfig, Rule, SecurityPolicy,
     Strategy, UnknownModels,
@@ -56,6 +56,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         external_models: external_models(root.list("external_models")),
         identity: Identity::default(),
         tools,
+        tracing: tracing::read(root),
     }
 }
 

@@ -5,10 +5,10 @@ use super::flat::{default_model, strategy};
 use super::provider::{Families, bearer, external_models, families, family_of, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, features, plugin};
+use super::{extension, features, plugin, tracing};
 use crate::config::{
     Credential, Identity, ModelConfig, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
-    UnknownModels,
+    Tracing, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -71,6 +71,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         external_models: global.external_models,
         identity: global.identity,
         tools: global.tools,
+        tracing: global.tracing,
     }
 }
 
@@ -200,6 +201,7 @@ struct Global {
     external_models: Vec<crate::config::ExternalModel>,
     identity: Identity,
     tools: Option<ToolSearch>,
+    tracing: Option<Tracing>,
 }
 
 impl Global {
@@ -213,6 +215,7 @@ impl Global {
             external_models: Vec::new(),
             identity: Identity::default(),
             tools: None,
+            tracing: None,
         };
         let Some(section) = root.section("global") else {
             return global;
@@ -226,9 +229,9 @@ impl Global {
                 global.modules(&modules);
             }
         }
-        let authz = section
-            .section("services")
-            .and_then(|services| services.section("authz"));
+        let services = section.section("services");
+        global.tracing = services.as_ref().and_then(tracing::read);
+        let authz = services.and_then(|services| services.section("authz"));
         if let Some(identity) = authz.and_then(|authz| authz.section("identity")) {
             global.identity(&identity);
         }
