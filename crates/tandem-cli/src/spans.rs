@@ -12,10 +12,12 @@ pub(crate) fn export(args: &Args) -> Option<Export> {
         Command::Up(up) => ("tandem", up.config.as_deref()),
         Command::Router(router) => ("tandem-router", Some(router.config())),
         Command::Frontend(_) => ("tandem-frontend", None),
-        Command::Worker(_) => ("tandem-worker", None),
-        Command::Classify(_) | Command::Eval(_) | Command::Route(_) | Command::Config(_) => {
-            return None;
-        }
+        // Workers have no spans, and the others serve nobody.
+        Command::Worker(_)
+        | Command::Classify(_)
+        | Command::Eval(_)
+        | Command::Route(_)
+        | Command::Config(_) => return None,
     };
     let configured = configured.and_then(commands::configured_tracing);
     let service = args.otlp_service_name.as_deref();
@@ -85,10 +87,7 @@ mod tests {
             &[&["router"], &config[..], &flags].concat(),
             Some(("https://a:1", "me")),
         );
-        check(
-            &[&["worker"], &flags[..]].concat(),
-            Some(("http://b:2", "me")),
-        );
+        check(&[&["up"], &flags[..]].concat(), Some(("http://b:2", "me")));
         check(
             &[&["frontend"], &flags[..2]].concat(),
             Some(("http://b:2", "tandem-frontend")),

@@ -21,6 +21,7 @@ mod preprocess;
 mod replica_sync;
 mod respond;
 mod server;
+mod spans;
 mod worker_pool;
 
 pub use config::FrontendArgs;

@@ -88,6 +88,7 @@ pub fn init(
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
+            .with_target(false)
             .with_filter(Targets::new().with_target(SPANS, Level::INFO))
     });
     tracing_subscriber::registry()
