@@ -10,6 +10,7 @@ use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
 use crate::proxy::Grant;
+use crate::trace::{self, Spans};
 use crate::usage::{BYTES_PER_TOKEN, UsageReader};
 
 /// An answer of the upstream, from the request on.
@@ -29,7 +30,9 @@ pub(crate) struct Watch {
     state: State,
     /// Where the answer goes to be given again.
     recording: Option<Box<Recording>>,
-    span: Span,
+    spans: Spans,
+    /// Ends with the answer.
+    upstream: Span,
     account: Option<Box<Account>>,
 }
 
@@ -75,13 +78,13 @@ enum State {
 }
 
 impl Watch {
-    /// Begins when the request is sent on to `model`; log lines are in `span`.
+    /// Begins when the request is sent on to `model`.
     pub(crate) fn new(
         in_flight: InFlight,
         router: &Router,
         model: &str,
         request_id: &str,
-        span: Span,
+        spans: Spans,
     ) -> Self {
         Self {
             in_flight,
@@ -94,7 +97,8 @@ impl Watch {
             stream: false,
             state: State::Awaited,
             recording: None,
-            span,
+            upstream: spans.upstream(model),
+            spans,
             account: None,
         }
     }
@@ -126,6 +130,7 @@ impl Watch {
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
         self.stream = stream;
         self.recording = self.recording.take().filter(|_| status.is_success());
+        trace::answered(&self.upstream, status);
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
@@ -224,7 +229,7 @@ impl Watch {
             None => (0.0, "unknown"),
         };
         let pricing = self.pricing.is_none().then_some("not_configured");
-        self.span.in_scope(|| {
+        self.spans.log(|| {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
@@ -284,7 +289,8 @@ mod tests {
         let config = config.unwrap().config;
         let router = Router::new(config, Arc::new(FixedClassifier::default()));
         let metrics = Arc::new(GatewayMetrics::register(&mut Registry::default()));
-        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", Span::none());
+        let spans = Spans::new(Span::none(), None);
+        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", spans.clone());
         let _running = ["m", "made up", "made up as well"].map(watch);
         let inflight = |model| router.statistics().inflight(model);
         let counted = ["m", "made up", "made up as well", OTHER].map(inflight);

@@ -28,6 +28,7 @@ mod routing;
 mod security;
 mod selection;
 mod signal;
+mod spans;
 mod statistics;
 pub mod testing;
 mod tools;

@@ -1,6 +1,7 @@
 //! `route()`: from a request to a [`Routing`].
 
 mod caching;
+mod explaining;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,7 +17,7 @@ use crate::cache::ResponseCache;
 use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
-use crate::explain::{Explanation, MatchedDecision, ReasonCode, SignalReading, Timings};
+use crate::explain::{Explanation, ReasonCode, Timings};
 use crate::header;
 use crate::models::{ListedModels, list};
 use crate::plugin::tools::ToolEdit;
@@ -27,6 +28,7 @@ use crate::routing::{Block, Forward, Rejection, Routed, Routing};
 use crate::security::{Inspection, inspect};
 use crate::selection::{Candidates, choose};
 use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
+use crate::spans::{self, Detection};
 use crate::statistics::ModelStatistics;
 use crate::tools::select;
 use caching::{Memories, Sought, caches};
@@ -142,11 +144,14 @@ impl Router {
             Err(error) => return malformed(error, started.elapsed()),
         };
         let parsed = Instant::now();
+        let detection = Detection::begin(self.signals.heads());
         let signals = self.signals.evaluate(&prompt, client).await;
         let observed = Instant::now();
+        let deciding = spans::decision();
         let findings = self.findings(signals);
         let mut explanation = findings.explain(&prompt.model);
         let inspected = findings.inspect(&mut prompt, request.endpoint, &mut explanation);
+        detection.end(&explanation, inspected.as_ref());
         let verdict = self.verdict(&prompt.model, &findings, inspected, request.request_id);
         let decided = Instant::now();
         let (routing, score) = match verdict {
@@ -189,6 +194,7 @@ impl Router {
             apply: decided.elapsed(),
             total: started.elapsed(),
         };
+        spans::decided(&deciding, &routing, &explanation);
         report(request.request_id, &routing, &explanation, score);
         Routed {
             routing,
@@ -405,53 +411,6 @@ impl<'a> Findings<'a> {
         explanation.system_prompt = applied.system_prompt;
         explanation.plugins.extend(applied.plugins);
         forward
-    }
-
-    /// Everything but the fate of the request.
-    fn explain(&self, requested_model: &str) -> Explanation {
-        let domains = self.signals.domain.known().into_iter().flatten();
-        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
-        let matched = self.matches.iter().map(|winner| MatchedDecision {
-            name: winner.decision.name.clone(),
-            priority: winner.decision.priority,
-            confidence: winner.confidence,
-        });
-        let matched: Vec<_> = matched.collect();
-        Explanation {
-            requested_model: requested_model.to_owned(),
-            domains: domains
-                .map(|label| (label.label.to_string(), label.score))
-                .collect(),
-            matched_domains: owned(self.matched(Family::Domain)),
-            matched_keywords: owned(self.matched(Family::Keyword)),
-            signals: self.signal_readings(),
-            context_tokens: self.signals.tokens,
-            jailbreak: self.signals.jailbreak.known().copied(),
-            pii: self.signals.pii.known().cloned(),
-            unavailable: self.signals.unavailable(self.config, &self.readings),
-            decision: matched.first().map(|winner| winner.name.clone()),
-            matched,
-            category: self.category.map(str::to_owned),
-            ..Explanation::default()
-        }
-    }
-
-    fn signal_readings(&self) -> Vec<SignalReading> {
-        let rules = self.config.signals.iter().zip(&self.readings).enumerate();
-        let readings = rules.filter_map(|(at, (rule, reading))| {
-            let score = match reading {
-                Reading::NotAsked => return None,
-                Reading::Score { value, .. } => Some(*value),
-                Reading::Unavailable => None,
-            };
-            Some(SignalReading {
-                family: rule.family().label(),
-                name: rule.name.clone(),
-                matched: self.facts.score(SignalRef(at)).is_some(),
-                score,
-            })
-        });
-        readings.collect()
     }
 }
 

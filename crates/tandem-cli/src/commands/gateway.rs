@@ -1,7 +1,7 @@
 //! `tandem gateway`: the semantic router as a reverse proxy, without Envoy.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -137,6 +137,11 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
 }
 
 impl GatewayCommandArgs {
+    /// The router configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     fn options(&self, lifecycle: &Lifecycle) -> Result<GatewayOptions> {
         let trust = self.upstream_ca.as_deref().map(tls::trust_with);
         let trust = trust.unwrap_or_else(|| Ok(tls::public_trust()))?;

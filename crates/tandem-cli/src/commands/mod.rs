@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tandem_classifier::{Classifier, EncoderClassifier, Settings};
 use tandem_gateway::HttpLanguageModels;
+use tandem_semantic_router::config::Tracing;
 use tandem_semantic_router::{
     Loaded, ModelStatistics, Parts, Problem, ResponseCache, Router, RouterConfig,
 };
@@ -93,6 +94,14 @@ fn load_config(path: &Path) -> Result<Loaded> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the router config {}", path.display()))?;
     parse_config(&text, path)
+}
+
+/// What a router configuration says about spans. A file with mistakes says nothing here: the
+/// command that uses it names them.
+pub(crate) fn configured_tracing(path: &Path) -> Option<Tracing> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let loaded = RouterConfig::parse(&text, &environment).ok()?;
+    loaded.config.tracing
 }
 
 /// The configuration in `text`, which is that of the file at `path`.

@@ -21,7 +21,7 @@ use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
     Endpoint, Forward, ImmediateResponse, Rejection, Replay, RouteRequest, Router, Routing,
 };
-use tracing::{Instrument, debug, error, warn};
+use tracing::{debug, error, warn};
 
 use super::Gateway;
 use super::access::{Grant, strip_identity};
@@ -30,7 +30,7 @@ use super::error::{ProxyError, full, json as json_response};
 use super::forward::Sender;
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
-use crate::trace::{self, TRACEPARENT, TraceContext};
+use crate::trace::{self, Spans, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Body of every response.
@@ -99,26 +99,26 @@ impl Gateway {
         if let Some(grant) = &grant {
             grant.identify(&mut client);
         }
-        let trace = TraceContext::child_of(&parts.headers);
+        let received = trace::received(&parts.method, parts.uri.path(), id);
+        let trace = TraceContext::of(&received, &parts.headers);
         if let Some(trace) = &trace {
             set(&mut parts.headers, TRACEPARENT, &trace.header());
         }
-        let span = trace::span(trace.as_ref());
+        let spans = Spans::new(received, trace.as_ref());
         let body = self.read_body(&parts, body).await?;
         let request = RouteRequest {
             endpoint,
             body: &body,
             request_id: id,
         };
-        let routed = router.route_for(request, &client);
-        let routed = routed.instrument(span.clone()).await;
+        let routed = spans.run(router.route_for(request, &client)).await;
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
             Routing::Replay(replay) => Ok(replayed(replay)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
             Routing::Forward(mut forward) => {
-                let mut watch = Watch::new(in_flight, router, &forward.model, id, span)
+                let mut watch = Watch::new(in_flight, router, &forward.model, id, spans)
                     .record(forward.recording.take());
                 watch.charge_to(grant, forward.body.len());
                 let model = watch.label().to_owned();

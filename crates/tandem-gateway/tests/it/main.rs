@@ -8,4 +8,5 @@ mod errors;
 mod harness;
 mod routing;
 mod servers;
+mod spans;
 mod streaming;

@@ -170,11 +170,6 @@ impl AnswerScanner {
 }
 
 impl AnswerFindings {
-    /// Whether what went on is not what the model said.
-    pub fn changed(&self) -> bool {
-        self.blocked.is_some() || !self.redacted.is_empty()
-    }
-
     /// Whether there are none.
     pub fn is_clean(&self) -> bool {
         *self == Self::default()

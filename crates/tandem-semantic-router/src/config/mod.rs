@@ -13,6 +13,7 @@ mod policy;
 mod read;
 mod shape;
 mod signal;
+mod tracing;
 mod yaml;
 
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub use signal::{
     KeywordOperator, KeywordTest, LanguageTest, Measure, PreferenceTest, Range, ReaskTest,
     SignalRule, SignalTest, StructureTest, Subject, SubjectKind, TurnKind,
 };
+pub use tracing::{TraceExporter, Tracing};
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +88,8 @@ pub struct RouterConfig {
     pub reliability: Reliability,
     /// Giving answers again.
     pub cache: CacheConfig,
+    /// Where the spans of requests go; nowhere if there is none. Read once, when a process starts.
+    pub tracing: Option<Tracing>,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

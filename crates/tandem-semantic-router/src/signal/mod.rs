@@ -192,6 +192,11 @@ impl SignalEngine {
         !self.preferred.is_empty()
     }
 
+    /// What the classifier is asked about every request.
+    pub(crate) fn heads(&self) -> Heads {
+        self.every_turn
+    }
+
     /// Embeds the examples of all rules, so that the first request need not wait for it.
     pub(crate) async fn warm_up(&self) {
         let deadline = Instant::now() + WARM_UP;

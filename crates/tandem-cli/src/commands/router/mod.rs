@@ -5,7 +5,7 @@ mod flags;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,13 @@ pub(crate) struct RouterArgs {
 
     #[command(flatten)]
     endpoint_picker: EndpointPickerArgs,
+}
+
+impl RouterArgs {
+    /// The router configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
 }
 
 /// Runs until a signal asks to stop.

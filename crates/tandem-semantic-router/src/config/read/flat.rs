@@ -6,7 +6,7 @@ use super::provider::{
 };
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Defaults, SignalRules};
-use super::{cache, extension, plugin};
+use super::{cache, extension, plugin, tracing};
 use crate::config::{
     Address, Backend, Identity, JailbreakPolicy, ModelConfig, Override, PiiPolicy, RouterConfig,
     Rule, SecurityPolicy, Strategy, UnknownModels,
@@ -59,6 +59,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         access: extension.access,
         reliability: extension.reliability,
         cache,
+        tracing: tracing::read(root),
     }
 }
 

@@ -6,10 +6,10 @@ use super::flat::{default_model, strategy};
 use super::provider::{Families, external_models, families, family_of, heaviest, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
-use super::{cache, extension, features, plugin};
+use super::{cache, extension, features, plugin, tracing};
 use crate::config::{
     CacheConfig, Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy,
-    ToolSearch, UnknownModels,
+    ToolSearch, Tracing, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -76,6 +76,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         access: extension.access,
         reliability: extension.reliability,
         cache: global.cache,
+        tracing: global.tracing,
     }
 }
 
@@ -170,6 +171,7 @@ struct Global {
     identity: Identity,
     tools: Option<ToolSearch>,
     cache: CacheConfig,
+    tracing: Option<Tracing>,
 }
 
 impl Global {
@@ -184,6 +186,7 @@ impl Global {
             identity: Identity::default(),
             tools: None,
             cache: CacheConfig::default(),
+            tracing: None,
         };
         let Some(section) = root.section("global") else {
             return global;
@@ -197,9 +200,9 @@ impl Global {
                 global.modules(&modules);
             }
         }
-        let authz = section
-            .section("services")
-            .and_then(|services| services.section("authz"));
+        let services = section.section("services");
+        global.tracing = services.as_ref().and_then(tracing::read);
+        let authz = services.and_then(|services| services.section("authz"));
         if let Some(identity) = authz.and_then(|authz| authz.section("identity")) {
             global.identity(&identity);
         }

@@ -14,6 +14,7 @@ mod rules;
 mod selection;
 mod signal;
 mod substitute;
+mod tracing;
 pub(super) mod tree;
 
 pub use reader::Problem;

@@ -131,12 +131,14 @@ pub(super) const OBSERVABILITY: Shape = Shape::Object(&[
             ),
         ]),
         "metrics",
-    ),
+    )
+    .unused(COMMAND_LINE),
     field(
         "tracing",
         Shape::Object(&[
             field("enabled", Shape::Bool, "whether spans are sent"),
-            field("provider", Shape::Text, "kind of tracing"),
+            field("provider", Shape::Text, "kind of tracing")
+                .unused("spans are OpenTelemetry's, whatever it is called"),
             field(
                 "exporter",
                 Shape::Object(&[
@@ -353,7 +355,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("tools", TOOLS, "choosing tools"),
     field("api", API, "classification API")
         .unused("the classification API limits its batches itself"),
-    field("observability", OBSERVABILITY, "metrics and tracing").unused(COMMAND_LINE),
+    field("observability", OBSERVABILITY, "metrics and tracing"),
     field("router", Shape::Any, "settings of older versions").unused(UNREAD),
     field(
         "tandem",

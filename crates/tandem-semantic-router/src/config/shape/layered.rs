@@ -405,7 +405,7 @@ const ROUTER: Shape = Shape::Object(&[
 const SERVICES: Shape = Shape::Object(&[
     field("api", API, "").unused("the classification API limits its batches itself"),
     field("response_api", Shape::Any, "").unused(NO_RESPONSES),
-    field("observability", OBSERVABILITY, "").unused(COMMAND_LINE),
+    field("observability", OBSERVABILITY, "metrics and tracing"),
     field(
         "authz",
         Shape::Object(&[

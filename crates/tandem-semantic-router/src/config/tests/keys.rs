@@ -327,6 +327,35 @@ fn plugin_keys() {
 }
 
 #[test]
+fn tracing_keys() {
+    let probe = |c: &RouterConfig| debug(&c.tracing);
+    check(
+        "observability: {tracing: {enabled: true, exporter: {type: otlp, endpoint: 'jaeger:4317', insecure: true}, sampling: {type: probabilistic, rate: 0.5}, resource: {service_name: s, service_version: v, deployment_environment: e}}}",
+        probe,
+        "None",
+        r#"Some(Tracing { exporter: Otlp { endpoint: "jaeger:4317", insecure: true }, share: 0.5, resource: [("service.name", "s"), ("service.version", "v"), ("deployment.environment.name", "e")] })"#,
+    );
+    check(
+        "observability: {tracing: {enabled: true}}",
+        probe,
+        "None",
+        r#"Some(Tracing { exporter: Otlp { endpoint: "localhost:4317", insecure: false }, share: 1.0, resource: [] })"#,
+    );
+    check(
+        "observability: {tracing: {enabled: true, exporter: {type: stdout}, sampling: {type: always_off, rate: 0.5}}}",
+        probe,
+        "None",
+        "Some(Tracing { exporter: Stdout, share: 0.0, resource: [] })",
+    );
+    check(
+        "observability: {tracing: {enabled: false, exporter: {type: stdout}}}",
+        probe,
+        "None",
+        "None",
+    );
+}
+
+#[test]
 fn global_keys() {
     let jailbreak = |c: &RouterConfig| debug(&c.security.jailbreak);
     check(
