@@ -176,8 +176,9 @@ impl Watch {
         self.state = State::Done;
     }
 
-    /// The answer was looked at, to its end or until it was withheld. Counts once. An answer that
-    /// was withheld counts as refused, and what of it has passed is not what the model said.
+    /// The answer was looked at, to its end or until it was withheld, before it is complete. An
+    /// answer that was withheld counts as refused. If the findings have changed it, it is not what
+    /// the model said: who keeps answers must not keep that one.
     pub(crate) fn scanned(&mut self, scanner: &AnswerScanner) {
         if matches!(self.state, State::Done) {
             return;
