@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -19,11 +18,10 @@ use prometheus_client::registry::Registry;
 use tandem_classifier::{
     Analysis, Classifier, ClassifierError, EncoderClassifier, Heads, LabelScore, Settings,
 };
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
+use tandem_runtime::Lifecycle;
 use tandem_semantic_router::{Endpoint, RouteRequest, Router, RouterConfig, Routing};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 const ENTRIES: usize = 100_000;
 const ROUNDS: usize = 400;
@@ -126,19 +124,18 @@ async fn run() {
 /// How long a look-up takes while answers are stored as fast as they can be.
 async fn interference(router: &Arc<Router>) {
     let idle = lookups(router).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let tasks = TaskTracker::new();
-    let (flag, writer) = (Arc::clone(&stop), Arc::clone(router));
-    tasks.spawn(async move {
+    let lifecycle = Lifecycle::new();
+    let writer = Arc::clone(router);
+    lifecycle.spawn(async move {
         let mut at = ENTRIES;
-        while !flag.load(Ordering::Relaxed) {
+        loop {
             store(&writer, &fill(at)).await;
             at += 1;
             tokio::task::yield_now().await;
         }
     });
     let busy = lookups(router).await;
-    stop.store(true, Ordering::Relaxed);
+    lifecycle.stopping().cancel();
     let ratio = percentile(&busy, 99).as_secs_f64() / percentile(&idle, 99).as_secs_f64();
     report("look-up, idle", &idle, "");
     report("look-up while storing", &busy, "");
@@ -226,17 +223,20 @@ async fn lookups(router: &Router) -> Vec<Duration> {
 async fn http(router: &Arc<Router>) -> Vec<Duration> {
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = Arc::new(ArcSwap::new(Arc::clone(router)));
-    let nowhere = "http://127.0.0.1:9".parse().expect("an address");
-    let options = GatewayOptions::default();
-    let gateway = Gateway::new(router, &nowhere, options, metrics, Arc::new(registry));
-    let gateway = gateway.expect("the address is right");
+    let lifecycle = Lifecycle::new();
+    let parts = GatewayParts {
+        router: Arc::new(ArcSwap::new(Arc::clone(router))),
+        upstream: None,
+        metrics,
+        registry,
+        lifecycle: lifecycle.clone(),
+    };
+    let gateway = Gateway::new(parts, GatewayOptions::default());
+    let gateway = gateway.expect("there is no upstream to be wrong");
     let listener = TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("there is a free port");
     let address = listener.local_addr().expect("the port is bound");
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    tasks.spawn(gateway.serve(listener, stop.clone()));
+    lifecycle.spawn(gateway.serve(listener));
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut times = Vec::with_capacity(10 * ROUNDS);
     for _ in 0..10 * ROUNDS {
@@ -250,7 +250,7 @@ async fn http(router: &Arc<Router>) -> Vec<Duration> {
         times.push(started.elapsed());
         assert!(hit && whole.is_ok());
     }
-    stop.cancel();
+    lifecycle.stopping().cancel();
     times
 }
 
