@@ -7,7 +7,8 @@
 use super::question::{Kind, Question, Tense, Word};
 use super::words::same_word;
 
-/// Words without a counterpart that two questions may have together, all of them generic.
+/// Words without a counterpart that one of two questions may have, all of them generic. Where both
+/// have some, one word may stand in the place of another.
 const MOST_UNMATCHED: usize = 4;
 
 /// Whether both ask for the same.
@@ -54,7 +55,7 @@ fn same_numbers(left: &Question, right: &Question) -> bool {
 fn same_words(left: &Question, right: &Question) -> bool {
     let mut places = Vec::with_capacity(left.words.len());
     let mut taken = vec![false; right.words.len()];
-    let mut unmatched = 0;
+    let mut lacking = 0;
     for word in &left.words {
         let place = right
             .words
@@ -69,10 +70,11 @@ fn same_words(left: &Question, right: &Question) -> bool {
                 taken[at] = true;
                 places.push((word, at));
             }
-            None if word.generic => unmatched += 1,
+            None if word.generic => lacking += 1,
             None => return false,
         }
     }
+    let mut unmatched = 0;
     for (word, _) in right.words.iter().zip(&taken).filter(|(_, taken)| !**taken) {
         if !word.generic {
             return false;
@@ -83,7 +85,10 @@ fn same_words(left: &Question, right: &Question) -> bool {
         .iter()
         .filter(|(word, at)| !word.generic || !right.words[*at].generic)
         .count();
-    unmatched <= MOST_UNMATCHED && (meaning > 0 || unmatched == 0) && same_order(&places, right)
+    (lacking == 0 || unmatched == 0)
+        && lacking + unmatched <= MOST_UNMATCHED
+        && (meaning > 0 || lacking + unmatched == 0)
+        && same_order(&places, right)
 }
 
 fn same_direction(left: &Word, right: &Word) -> bool {
