@@ -15,6 +15,7 @@ const MOST_UNMATCHED: usize = 4;
 pub(crate) fn agree(left: &Question, right: &Question) -> bool {
     left.literals == right.literals
         && left.negations == right.negations
+        && left.objects == right.objects
         && same_tense(left.tense, right.tense)
         && same_modal(left, right)
         && same_kind(left.kind, right.kind)
@@ -111,7 +112,6 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
     if symmetric {
         return true;
     }
-    let meaning = places.iter().filter(|(word, _)| !word.generic).count();
     for (at, (first, place)) in places.iter().enumerate() {
         for (second, other) in &places[at + 1..] {
             let (first_there, second_there) = (&right.words[*place], &right.words[*other]);
@@ -119,7 +119,7 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
             let swapped = first.direction.is_some() && first.direction == second_there.direction
                 || second.direction.is_some() && second.direction == first_there.direction;
             let free = is_free(first, first_there) || is_free(second, second_there);
-            if inverted && (swapped || !free && meaning > 2) {
+            if inverted && (swapped || !free) {
                 return false;
             }
         }
