@@ -7,13 +7,15 @@
 use super::question::{Kind, Question, Tense, Word};
 use super::words::same_word;
 
-/// Words without a counterpart that two questions may have together, all of them generic.
+/// Words without a counterpart that one of two questions may have, all of them generic. Where both
+/// have some, one word may stand in the place of another.
 const MOST_UNMATCHED: usize = 4;
 
 /// Whether both ask for the same.
 pub(crate) fn agree(left: &Question, right: &Question) -> bool {
     left.literals == right.literals
         && left.negations == right.negations
+        && left.objects == right.objects
         && same_tense(left.tense, right.tense)
         && same_modal(left, right)
         && same_kind(left.kind, right.kind)
@@ -54,7 +56,7 @@ fn same_numbers(left: &Question, right: &Question) -> bool {
 fn same_words(left: &Question, right: &Question) -> bool {
     let mut places = Vec::with_capacity(left.words.len());
     let mut taken = vec![false; right.words.len()];
-    let mut unmatched = 0;
+    let mut lacking = 0;
     for word in &left.words {
         let place = right
             .words
@@ -69,10 +71,11 @@ fn same_words(left: &Question, right: &Question) -> bool {
                 taken[at] = true;
                 places.push((word, at));
             }
-            None if word.generic => unmatched += 1,
+            None if word.generic => lacking += 1,
             None => return false,
         }
     }
+    let mut unmatched = 0;
     for (word, _) in right.words.iter().zip(&taken).filter(|(_, taken)| !**taken) {
         if !word.generic {
             return false;
@@ -83,7 +86,10 @@ fn same_words(left: &Question, right: &Question) -> bool {
         .iter()
         .filter(|(word, at)| !word.generic || !right.words[*at].generic)
         .count();
-    unmatched <= MOST_UNMATCHED && (meaning > 0 || unmatched == 0) && same_order(&places, right)
+    (lacking == 0 || unmatched == 0)
+        && lacking + unmatched <= MOST_UNMATCHED
+        && (meaning > 0 || lacking + unmatched == 0)
+        && same_order(&places, right)
 }
 
 fn same_direction(left: &Word, right: &Word) -> bool {
@@ -106,7 +112,6 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
     if symmetric {
         return true;
     }
-    let meaning = places.iter().filter(|(word, _)| !word.generic).count();
     for (at, (first, place)) in places.iter().enumerate() {
         for (second, other) in &places[at + 1..] {
             let (first_there, second_there) = (&right.words[*place], &right.words[*other]);
@@ -114,7 +119,7 @@ fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
             let swapped = first.direction.is_some() && first.direction == second_there.direction
                 || second.direction.is_some() && second.direction == first_there.direction;
             let free = is_free(first, first_there) || is_free(second, second_there);
-            if inverted && (swapped || !free && meaning > 2) {
+            if inverted && (swapped || !free) {
                 return false;
             }
         }

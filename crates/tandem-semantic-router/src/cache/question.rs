@@ -18,6 +18,8 @@ pub(crate) struct Question {
     /// `None` where no auxiliary verb says.
     pub(super) tense: Option<Tense>,
     pub(super) negations: usize,
+    /// Pronouns that something happens to: "I left him" is not "he left me".
+    pub(super) objects: usize,
     pub(super) numbers: Vec<Number>,
     /// Code, symbols and other texts that must be the same to the letter.
     pub(super) literals: Vec<String>,
@@ -129,6 +131,10 @@ impl Reader {
             self.number(digits, after);
         } else if NEGATIONS.contains(&word) {
             self.question.negations += 1;
+        } else if matches!(word, "me" | "us" | "him" | "them") {
+            self.question.objects += 1;
+        } else if is_subject(word, before) {
+            self.word(word.to_owned(), None, false);
         } else if self.grammar(word) || STOPS.contains(word) || is_direction(word) {
             // Says nothing by itself.
         } else {
@@ -236,6 +242,16 @@ fn name(word: &str) -> String {
 
 fn term(kind: &str, text: &str) -> u64 {
     xxh3_64_with_seed(text.as_bytes(), kind.len() as u64)
+}
+
+/// Whether a question is about the one who asks or is asked: "am I", "did you". Elsewhere both are
+/// anyone: "can I", "do you".
+fn is_subject(word: &str, before: &[Token]) -> bool {
+    const VERBS: &[&str] = &["am", "are", "was", "were", "did"];
+    let verb = before
+        .last()
+        .is_some_and(|token| VERBS.contains(&token.text.as_str()));
+    verb && matches!(word, "i" | "you" | "we" | "they" | "it")
 }
 
 /// Words that a question begins with whose answer is yes or no.

@@ -74,7 +74,7 @@ async fn near_misses_never_share_an_answer_and_paraphrases_often_do() {
     assert_eq!(wrong, 0);
     let (hits, all) = count(&router, "paraphrases.jsonl").await;
     assert!(all >= 300);
-    assert!(hits * 100 >= all * 25, "{hits} of {all}");
+    assert!(hits * 100 >= all * 20, "{hits} of {all}");
 }
 
 #[tokio::test]

