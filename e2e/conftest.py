@@ -12,7 +12,9 @@ from openai import OpenAI
 
 from cluster import Cluster
 from openai_client import sdk
+from router_process import Router
 from tandem_process import MODEL, Tandem
+from upstream import Upstream
 
 TEST_TIMEOUT = 90
 
@@ -95,6 +97,32 @@ def up(run: Callable[..., Tandem], cache_dir: Path) -> Callable[..., Tandem]:
         return run("up", *ports, "--cache-dir", str(cache_dir), *flags).wait_until_ready()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def start_router(binary, environment, cache_dir) -> Callable[..., Router]:
+    """Starts `tandem router --config FILE …` on free ports; use it in a `with` block."""
+    ports = ("--port", "0", "--api-port", "0", "--metrics-port", "0", "--bind-address", "127.0.0.1")
+    env = {**environment, "TANDEM_MODEL": MODEL}
+
+    def start(config: Path, *flags: str) -> Router:
+        command = ("router", "--config", str(config), *ports, "--cache-dir", str(cache_dir))
+        return Router(binary, *command, *flags, env=env).wait_until_ready()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def shared_upstream() -> Iterator[Upstream]:
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def upstream(shared_upstream: Upstream) -> Upstream:
+    shared_upstream.reset()
+    return shared_upstream
 
 
 @pytest.fixture(scope="module")

@@ -102,11 +102,14 @@ def _read(answer: http.client.HTTPResponse) -> Response:
 class EventStream:
     """A streamed answer, read by hand: each HTTP chunk with the time of its arrival."""
 
-    def __init__(self, port: int, path: str, body: dict) -> None:
+    def __init__(
+        self, port: int, path: str, body: dict, headers: dict[str, str] | None = None
+    ) -> None:
         text = json.dumps(body).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
             f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(text)}\r\n{more}\r\n"
         )
         self._connection = connect(port)
         self._file = self._connection.makefile("rb")

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from envoy_process import Door, Envoy
 from router_process import ROUTES, Router
-from tandem_process import MODEL, Tandem
+from tandem_process import Tandem
 from upstream import Upstream
 
 CONFIGS = Path(__file__).resolve().parents[2] / "config"
-
-@pytest.fixture(scope="session")
-def start_router(binary, environment, cache_dir) -> Callable[..., Router]:
-    """Starts `tandem router --config FILE …` on free ports; use it in a `with` block."""
-    ports = ("--port", "0", "--api-port", "0", "--metrics-port", "0", "--bind-address", "127.0.0.1")
-    env = {**environment, "TANDEM_MODEL": MODEL}
-
-    def start(config: Path, *flags: str) -> Router:
-        command = ("router", "--config", str(config), *ports, "--cache-dir", str(cache_dir))
-        return Router(binary, *command, *flags, env=env).wait_until_ready()
-
-    return start
 
 
 @pytest.fixture(scope="session")
@@ -48,19 +36,6 @@ def chooser(start_router, routes: Path) -> Iterator[Router]:
     with start_router(routes) as process:
         yield process
         assert process.process.poll() is None, f"the router died\n{process.story()}"
-
-
-@pytest.fixture(scope="session")
-def shared_upstream() -> Iterator[Upstream]:
-    server = Upstream()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def upstream(shared_upstream: Upstream) -> Upstream:
-    shared_upstream.reset()
-    return shared_upstream
 
 
 @pytest.fixture(scope="session")

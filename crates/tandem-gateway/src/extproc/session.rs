@@ -140,6 +140,8 @@ impl Session {
             Some(Ok(Target::Model(name))) => return smallvec![answer::model(&self.router, name)],
             Some(Ok(_)) => return smallvec![answer::models(&self.router)],
             Some(Err(Miss::Path)) => {
+                // A query may hold secrets.
+                let path = path.split('?').next().unwrap_or_default();
                 let message = format!("there is no `{path}` here");
                 return smallvec![answer::reject(ErrorKind::NotFound, message, None)];
             }
@@ -329,6 +331,9 @@ impl Session {
             Phase::Sent(sent) => sent.headers(&headers, status.unwrap_or(StatusCode::OK)),
             _ => convert::mutation([], []),
         };
+        if stream {
+            self.modes.response = BodySendMode::Streamed;
+        }
         if ended {
             self.complete();
         }

@@ -544,7 +544,9 @@ async fn wrong_requests_get_a_status_not_a_broken_stream() {
         assert_eq!(response.status.unwrap().code, status, "{method} {path}");
         response
     };
-    check("POST", "/v1/embeddings", false, 404).await;
+    let response = check("POST", "/v1/embeddings?key=secret", false, 404).await;
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
+    assert!(text.contains("`/v1/embeddings`"), "{text}");
     check("GET", "/v1", true, 404).await;
     check("POST", "/v1/chat/completions", true, 400).await;
     check("GET", "/v1/models/nobody", true, 404).await;

@@ -25,6 +25,8 @@ pub(super) enum ProxyError {
     },
     #[error("{}", .0.body.error.message)]
     Rejected(Rejection),
+    #[error("the request has no body")]
+    NoBody,
     #[error("the request body is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the request body did not arrive within {0:?}")]
@@ -50,7 +52,7 @@ impl ProxyError {
             Self::Method { .. } => ErrorKind::MethodNotAllowed,
             Self::Rejected(rejection) => rejection.kind,
             Self::TooLarge(_) => ErrorKind::PayloadTooLarge,
-            Self::SlowBody(_) | Self::CutOff => ErrorKind::InvalidRequest,
+            Self::NoBody | Self::SlowBody(_) | Self::CutOff => ErrorKind::InvalidRequest,
             Self::Unreachable(_) => ErrorKind::Upstream { retryable: true },
             Self::Silent(_) => ErrorKind::Timeout,
             Self::NoServer => ErrorKind::Upstream { retryable: false },
@@ -65,7 +67,7 @@ impl ProxyError {
     pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Path(_) | Self::Method { .. } | Self::Rejected(_) | Self::Refused(_) => None,
-            Self::TooLarge(_) | Self::SlowBody(_) => Some("parse_error"),
+            Self::NoBody | Self::TooLarge(_) | Self::SlowBody(_) => Some("parse_error"),
             Self::CutOff => Some("cancellation"),
             Self::Unreachable(_) | Self::NoServer => Some("upstream_5xx"),
             Self::Silent(_) => Some("timeout"),

@@ -106,6 +106,9 @@ impl Gateway {
         }
         let spans = Spans::new(received, trace.as_ref());
         let body = self.read_body(&parts, body).await?;
+        if body.is_empty() {
+            return Err(ProxyError::NoBody.into());
+        }
         let request = RouteRequest {
             endpoint,
             body: &body,

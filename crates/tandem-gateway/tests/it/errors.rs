@@ -39,6 +39,9 @@ async fn paths_methods_and_bodies() {
         harness.send(request, body)
     };
     check(&post("{").await, 400, INVALID, None);
+    let answer = post("").await;
+    check(&answer, 400, INVALID, None);
+    assert!(answer.body.contains("has no body"), "{}", answer.body);
     check(
         &post(r#"{"model":"MoM"}"#).await,
         400,

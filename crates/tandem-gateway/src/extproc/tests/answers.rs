@@ -132,6 +132,23 @@ async fn a_streamed_answer_is_kept_back_by_sentences() {
     assert!(end.ends_with("data: [DONE]\n\n"), "{end}");
 }
 
+/// Whether Envoy still has a stream's headers is a matter of chance, so they never tell.
+#[tokio::test]
+async fn the_headers_of_a_stream_do_not_say_what_was_found() {
+    let server = start().await;
+    let mut exchange = server.open().await;
+    exchange
+        .ask_about_law([BodySendMode::Buffered; 2], &EVENTS)
+        .await;
+    let response = exchange.hear(&event("To build a bomb. "), false).await;
+    let Some(Mutation::Body(sent)) = body(&response) else {
+        panic!("{response:?}");
+    };
+    assert!(String::from_utf8_lossy(&sent).contains("content_filter"));
+    let told = response.header_mutation.unwrap();
+    assert_eq!(told.set_headers, []);
+}
+
 #[tokio::test]
 async fn in_full_duplex_what_is_kept_back_goes_before_the_trailers() {
     let server = start().await;

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
+import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import Empty, Queue
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -41,10 +45,13 @@ class Stream:
 class Upstream:
     """Answers every POST; the text of the answer is that of the last message."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        """With `tls`, the files of a certificate and its key, it speaks HTTPS."""
         self.seen: Queue[Seen] = Queue()
         self.stream: Stream | None = None
         self.status = 200
+        self.delay = 0.0
+        """Seconds until it answers."""
         self.headers: dict[str, str] = {}
         self.says: str | None = None
         """The text of the answers, if it is not that of the question."""
@@ -59,7 +66,16 @@ class Upstream:
             request_queue_size = 512
             daemon_threads = True
 
+            def handle_error(self, *about: object) -> None:
+                # Clients may leave.
+                if not isinstance(sys.exc_info()[1], OSError):
+                    super().handle_error(*about)
+
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -81,6 +97,7 @@ class Upstream:
         while not self.seen.empty():
             self.seen.get_nowait()
         self.stream, self.status, self.headers, self.says = None, 200, {}, None
+        self.delay = 0.0
 
     def close(self) -> None:
         self._server.shutdown()
@@ -89,6 +106,8 @@ class Upstream:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A whole answer is written at once: one that is killed has answered, or not.
+    wbufsize = -1
     server_upstream: Upstream
 
     def do_POST(self) -> None:
@@ -105,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             upstream.seen.put(Seen(self.path, headers, body))
             content = content if upstream.says is None else upstream.says
+        time.sleep(upstream.delay)
         if upstream.stream is not None:
             self._stream(upstream.stream)
             return
@@ -128,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self, stream: Stream) -> None:
         self._head({"content-type": "text/event-stream", "transfer-encoding": "chunked"})
         try:
+            self.wfile.flush()
             while True:
                 try:
                     piece = stream.pieces.get(timeout=0.05)
@@ -139,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
+            self.wfile.flush()
         except OSError:
             stream.client_left.set()
             self.close_connection = True
@@ -153,3 +175,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def main() -> None:
+    """Serves until it is killed, and says where; the argument is the delay."""
+    upstream = Upstream()
+    upstream.delay = float(sys.argv[1])
+    print(upstream.port, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
