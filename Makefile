@@ -14,8 +14,8 @@ FUZZ_SECONDS ?= 60
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache bench-router \
-	eval-models fuzz train clean
+	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
+	bench-router eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,10 @@ e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem pro
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e
 
-bench: bench-index bench-encoder bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
+
+bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
+	$(CARGO) bench -p tandem-gateway --bench cache
 
 bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimensions
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin engine -- $(ARGS)

@@ -72,7 +72,7 @@ def binary(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """The environment without what would change the server's settings."""
-    prefixes = ("TANDEM_", "DYN_", "RUST_")
+    prefixes = ("TANDEM_", "DYN_", "RUST_", "OTEL_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 

@@ -47,11 +47,11 @@ def heard(text: str) -> tuple[str, str | None]:
 
 def test_a_whole_answer_is_redacted(door: int, upstream: Upstream, chooser: Router) -> None:
     before = chooser.count("llm_pii_violations_total", model="law_decision", pii_type="B-US_SSN")
-    upstream.says = "The number is 536-90-4399."
+    upstream.says = "The social security number is 536-90-4399."
     response = post(door, CHAT, {"model": "MoM", "messages": user(LAWSUIT)})
     assert response.status == 200
     body = response.json()
-    assert body["choices"][0]["message"]["content"] == "The number is [US_SSN]."
+    assert body["choices"][0]["message"]["content"] == "The social security number is [US_SSN]."
     assert body["usage"]["total_tokens"] == 5
     labels = {"model": "law_decision", "pii_type": "B-US_SSN"}
     chooser.wait_for_count("llm_pii_violations_total", before + 1, **labels)
@@ -66,10 +66,10 @@ def test_a_whole_answer_is_withheld(door: int, upstream: Upstream) -> None:
 
 
 def test_a_stream_is_redacted(door: int, upstream: Upstream) -> None:
-    stream(upstream, "The number is 536-", "90-43", "99. ", "Good bye.")
+    stream(upstream, "The social security number is 536-", "90-43", "99. ", "Good bye.")
     request = {"model": "MoM", "messages": user(LAWSUIT), "stream": True}
     response = post(door, CHAT, request)
-    assert heard(response.text) == ("The number is [US_SSN]. Good bye.", "stop")
+    assert heard(response.text) == ("The social security number is [US_SSN]. Good bye.", "stop")
 
 
 def test_a_stream_ends_where_it_must_not_go_on(door: int, upstream: Upstream) -> None:
@@ -83,7 +83,7 @@ def test_a_stream_ends_where_it_must_not_go_on(door: int, upstream: Upstream) ->
 def test_the_headers_of_a_buffered_answer_say_what_was_found(
     envoy: Envoy, upstream: Upstream
 ) -> None:
-    upstream.says = "The number is 536-90-4399."
+    upstream.says = "The social security number is 536-90-4399."
     request = {"model": "MoM", "messages": user(LAWSUIT)}
     response = post(envoy.port("buffered"), CHAT, request)
     assert response.headers["x-vsr-pii-redacted"] == "B-US_SSN"

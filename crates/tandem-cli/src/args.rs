@@ -25,6 +25,19 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "TANDEM_LOG_FORMAT")]
     pub log_format: Format,
 
+    /// Collector that takes spans over OTLP (gRPC) [default: what the router's configuration says]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    )]
+    pub otlp_endpoint: Option<String>,
+
+    /// Name of this process in its spans [default: tandem-ROLE]
+    #[arg(long, global = true, value_name = "NAME", env = "OTEL_SERVICE_NAME")]
+    pub otlp_service_name: Option<String>,
+
     #[command(subcommand)]
     pub command: Command,
 }

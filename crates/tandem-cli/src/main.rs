@@ -8,6 +8,7 @@ mod model;
 mod planes;
 mod shipped;
 mod signals;
+mod spans;
 mod workers_spec;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Command};
+use tandem_runtime::telemetry;
 
 /// Tokenizing a prompt makes thousands of small allocations; `make bench-frontend` shows what this
 /// one saves.
@@ -33,7 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    tandem_runtime::telemetry::init(args.log_filter(), args.log_format.into())?;
+    let export = spans::export(&args);
+    let format = args.log_format.into();
+    let _telemetry = telemetry::init(args.log_filter(), format, export.as_ref())?;
     match args.command {
         Command::Up(up) => commands::up::run(&up),
         Command::Frontend(frontend) => commands::frontend::run(&frontend),

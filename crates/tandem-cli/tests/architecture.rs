@@ -69,6 +69,11 @@ const OWNERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("anyhow", &["tandem-cli"]),
+    ("opentelemetry", &["tandem-runtime"]),
+    ("opentelemetry-otlp", &["tandem-runtime"]),
+    ("opentelemetry_sdk", &["tandem-runtime"]),
+    ("tracing-opentelemetry", &["tandem-runtime"]),
+    ("tracing-subscriber", &["tandem-runtime"]),
     ("tokenizers", &["tandem-tokenizer", "tandem-classifier"]),
     (
         "tokio",

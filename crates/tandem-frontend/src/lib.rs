@@ -23,6 +23,7 @@ mod replica_sync;
 mod respond;
 mod server;
 mod server_pool;
+mod spans;
 mod worker_pool;
 
 pub use answer::Form;

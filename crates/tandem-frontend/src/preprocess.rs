@@ -38,17 +38,17 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
         .into());
     };
     refuse_media(&request.messages)?;
-    let mut messages: Vec<_> = request.messages.iter().map(to_json).collect();
-    let marks = model.tokenizer.control_tokens().mark(&mut messages);
+    let messages: Vec<_> = request.messages.iter().map(to_json).collect();
     let conversation = Conversation {
         tools: request.tools.as_deref(),
         variables: request.chat_template_kwargs.as_ref(),
         ..Conversation::new(&messages)
     };
-    let prompt = template
-        .render(&conversation)
+    // The template writes the control tokens; those that a client spells out stay text.
+    let control_tokens = model.tokenizer.control_tokens();
+    let (prompt, marks) = template
+        .render_marked(&conversation, control_tokens)
         .map_err(|error| InvalidParameter::new("messages", error.to_string()))?;
-    // The template writes the control tokens; those that a message spells out stay text.
     let tokens = encoded(model.tokenizer.encode_prompt(&prompt, marks))?;
     prepare(
         model,

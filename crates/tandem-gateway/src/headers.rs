@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Version of the header contract that responses keep.
 pub(crate) const SCHEMA: (&str, &str) = ("x-vsr-schema-version", "2");
-/// What gave a response: `upstream`, `blocked`, `fast_response` or `error`.
+/// What gave a response: `upstream`, `cache`, `blocked`, `fast_response` or `error`.
 pub(crate) const RESPONSE_PATH: &str = "x-vsr-response-path";
 
 /// Longest request id that is taken over from a client.

@@ -11,6 +11,7 @@
 
 mod admin;
 mod api;
+mod cache_metrics;
 mod extproc;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -26,6 +27,7 @@ mod watch;
 
 pub use admin::metrics_routes;
 pub use api::{Api, ApiOptions};
+pub use cache_metrics::register_cache;
 pub use extproc::{
     Assignment, EndpointPicker, EndpointSubset, ExtProc, ExtProcError, ExtProcOptions, Pick,
     PickError, TlsIdentity,

@@ -286,6 +286,7 @@ impl GatewayMetrics {
         match &routed.routing {
             Routing::Forward(_) => self.forwarded(router, explanation, requested),
             Routing::Respond(response) => self.blocked(&response.block, explanation, requested),
+            Routing::Replay(_) => {}
             Routing::Reject(rejection) => {
                 let reason = match rejection.kind {
                     tandem_protocol::ErrorKind::NotFound => "model_not_found",

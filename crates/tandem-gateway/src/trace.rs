@@ -4,8 +4,9 @@
 
 use std::fmt::Write;
 
-use http::HeaderMap;
-use tracing::{Span, info_span};
+use http::{HeaderMap, Method, StatusCode};
+use tandem_runtime::telemetry::{self, SPANS};
+use tracing::{Instrument, Span, field, info_span};
 use uuid::Uuid;
 
 /// Name of the header that carries trace id, parent span and flags.
@@ -23,15 +24,29 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
-    /// The caller's trace with a span of our own; `None` without a valid `traceparent`. No trace
-    /// is begun here: whoever wants one begins it before the router.
-    pub(crate) fn child_of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next()?.to_str().ok()?;
-        if values.next().is_some() {
-            return None;
+    /// The trace of `received`, a child of the caller's span, if it is exported. Else the caller's
+    /// trace with a span that only the upstream and log lines name; `None` without a valid
+    /// `traceparent`, since no trace begins here that nobody sees.
+    pub(crate) fn of(received: &Span, headers: &HeaderMap) -> Option<Self> {
+        let caller = caller(headers);
+        if let Some(caller) = caller {
+            telemetry::continue_trace(received, caller);
         }
-        let (trace_id, flags) = parse(value.trim())?;
+        match telemetry::traceparent(received) {
+            Some(own) => {
+                let (trace_id, span_id, flags) = parse(&own)?;
+                Some(Self {
+                    trace_id: trace_id.to_owned(),
+                    span_id: span_id.to_owned(),
+                    flags,
+                })
+            }
+            None => caller.and_then(Self::child_of),
+        }
+    }
+
+    fn child_of(traceparent: &str) -> Option<Self> {
+        let (trace_id, _, flags) = parse(traceparent)?;
         Some(Self {
             trace_id: trace_id.to_owned(),
             span_id: new_span_id(),
@@ -45,16 +60,77 @@ impl TraceContext {
     }
 }
 
-/// The span that log lines of a request are in; none without a trace.
-pub(crate) fn span(trace: Option<&TraceContext>) -> Span {
-    match trace {
-        Some(trace) => info_span!("router", trace_id = trace.trace_id, span_id = trace.span_id),
-        None => Span::none(),
+/// The spans of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Spans {
+    /// From the request to the end of its answer; exported.
+    received: Span,
+    /// Names the trace in log lines; none without a trace.
+    lines: Span,
+}
+
+impl Spans {
+    pub(crate) fn new(received: Span, trace: Option<&TraceContext>) -> Self {
+        let lines = trace
+            .map(|trace| info_span!("router", trace_id = trace.trace_id, span_id = trace.span_id));
+        Self {
+            received,
+            lines: lines.unwrap_or_else(Span::none),
+        }
+    }
+
+    /// Does what belongs to the request.
+    pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        let work = work.instrument(self.lines.clone());
+        work.instrument(self.received.clone()).await
+    }
+
+    /// Logs something about the request.
+    pub(crate) fn log(&self, lines: impl FnOnce()) {
+        self.lines.in_scope(lines);
+    }
+
+    /// The upstream is asked. The span ends when it is dropped.
+    pub(crate) fn upstream(&self, model: &str) -> Span {
+        info_span!(
+            target: SPANS,
+            parent: &self.received,
+            "semantic_router.upstream.request",
+            otel.kind = "client",
+            model.name = model,
+            http.status_code = field::Empty,
+        )
     }
 }
 
-/// Trace id and flags. A version that is not known yet is read as far as it is like version 00.
-fn parse(value: &str) -> Option<(&str, u8)> {
+/// A request has come. The path is without its query.
+pub(crate) fn received(method: &Method, path: &str, request_id: &str) -> Span {
+    info_span!(
+        target: SPANS,
+        parent: None,
+        "semantic_router.request.received",
+        otel.kind = "server",
+        request.id = request_id,
+        http.method = method.as_str(),
+        http.path = path.split('?').next().unwrap_or(path),
+    )
+}
+
+/// The upstream answers the request of this span.
+pub(crate) fn answered(upstream: &Span, status: StatusCode) {
+    upstream.record("http.status_code", i64::from(status.as_u16()));
+}
+
+/// The only `traceparent` of a request.
+fn caller(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next()?.to_str().ok()?.trim();
+    parse(value).filter(|_| values.next().is_none())?;
+    Some(value)
+}
+
+/// Trace, parent and flags. A version that is not known yet is read as far as it is like version 00.
+fn parse(value: &str) -> Option<(&str, &str, u8)> {
     let mut parts = value.split('-');
     let (version, trace, parent, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -77,7 +153,7 @@ fn parse(value: &str) -> Option<(&str, u8)> {
     }
     // Only the flags that are defined are passed on: recorded, and random trace id.
     let flags = u8::from_str_radix(flags, 16).ok()? & 0b11;
-    Some((trace, flags))
+    Some((trace, parent, flags))
 }
 
 /// The random bits of a version 4 UUID that are not part of its form.
@@ -104,7 +180,7 @@ mod tests {
             let name = HeaderName::from_static(TRACEPARENT);
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        TraceContext::child_of(&headers)
+        TraceContext::of(&Span::none(), &headers)
     }
 
     #[test]
@@ -114,7 +190,7 @@ mod tests {
         assert_ne!(one.header(), two.header());
         for child in [one, two] {
             let header = child.header();
-            assert_eq!(parse(&header), Some((TRACE, 1)));
+            assert_eq!(parse(&header), Some((TRACE, &*child.span_id, 1)));
             assert!(!header.contains("b7ad6b7169203331"), "{header}");
         }
     }

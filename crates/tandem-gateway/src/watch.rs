@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tandem_semantic_router::config::Pricing;
-use tandem_semantic_router::{AnswerScanner, ModelStatistics, Router};
+use tandem_semantic_router::{AnswerScanner, ModelStatistics, Recording, Router};
 use tracing::{Span, info};
 
 use crate::metrics::{InFlight, model_label, serving};
 use crate::proxy::Grant;
+use crate::trace::{self, Spans};
 use crate::usage::{BYTES_PER_TOKEN, UsageReader};
 
 /// An answer of the upstream, from the request on.
@@ -27,7 +28,11 @@ pub(crate) struct Watch {
     first: Option<Instant>,
     stream: bool,
     state: State,
-    span: Span,
+    /// Where the answer goes to be given again.
+    recording: Option<Box<Recording>>,
+    spans: Spans,
+    /// Ends with the answer.
+    upstream: Span,
     account: Option<Box<Account>>,
 }
 
@@ -73,13 +78,13 @@ enum State {
 }
 
 impl Watch {
-    /// Begins when the request is sent on to `model`; log lines are in `span`.
+    /// Begins when the request is sent on to `model`.
     pub(crate) fn new(
         in_flight: InFlight,
         router: &Router,
         model: &str,
         request_id: &str,
-        span: Span,
+        spans: Spans,
     ) -> Self {
         Self {
             in_flight,
@@ -91,7 +96,9 @@ impl Watch {
             first: None,
             stream: false,
             state: State::Awaited,
-            span,
+            recording: None,
+            upstream: spans.upstream(model),
+            spans,
             account: None,
         }
     }
@@ -102,6 +109,12 @@ impl Watch {
             let tokens = bytes as u64 / BYTES_PER_TOKEN;
             Box::new(Account { grant, tokens })
         });
+    }
+
+    /// Passes the answer on to `recording`, too.
+    pub(crate) fn record(mut self, recording: Option<Box<Recording>>) -> Self {
+        self.recording = recording;
+        self
     }
 
     /// The model's metric label.
@@ -116,6 +129,8 @@ impl Watch {
     /// The answer's headers are there.
     pub(crate) fn begin(&mut self, status: StatusCode, stream: bool) {
         self.stream = stream;
+        self.recording = self.recording.take().filter(|_| status.is_success());
+        trace::answered(&self.upstream, status);
         let reason = match status.as_u16() {
             400..=499 => "upstream_4xx",
             500.. => "upstream_5xx",
@@ -150,21 +165,29 @@ impl Watch {
         if let State::Passing(usage) = &mut self.state {
             usage.read(piece);
         }
+        let recording = self.recording.take();
+        self.recording = recording.and_then(|recording| recording.piece(piece));
     }
 
     /// The upstream failed, and that was counted elsewhere: nothing of the answer counts.
     pub(crate) fn broken(&mut self) {
         self.account = None;
+        self.recording = None;
         self.state = State::Done;
     }
 
-    /// The answer was looked at, to its end or until it was withheld. Counts once. An answer that
-    /// was withheld counts as refused, and what of it has passed is not what the model said.
+    /// The answer was looked at, to its end or until it was withheld, before it is complete. An
+    /// answer that was withheld counts as refused. If the findings have changed it, it is not what
+    /// the model said: who keeps answers must not keep that one.
     pub(crate) fn scanned(&mut self, scanner: &AnswerScanner) {
         if matches!(self.state, State::Done) {
             return;
         }
         let findings = scanner.findings();
+        // What was said of this answer would have to be said again.
+        if !findings.is_clean() {
+            self.recording = None;
+        }
         let metrics = self.in_flight.metrics();
         metrics.scanned(self.label(), scanner.decision(), findings);
         if findings.blocked.is_some() {
@@ -177,6 +200,9 @@ impl Watch {
         let State::Passing(usage) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
+        if let Some(recording) = self.recording.take() {
+            recording.complete();
+        }
         let estimate = usage.estimate();
         let usage = usage.finish();
         if let Some(account) = &mut self.account {
@@ -204,7 +230,7 @@ impl Watch {
             None => (0.0, "unknown"),
         };
         let pricing = self.pricing.is_none().then_some("not_configured");
-        self.span.in_scope(|| {
+        self.spans.log(|| {
             info!(
                 event = "llm_usage",
                 request_id = self.request_id,
@@ -264,7 +290,8 @@ mod tests {
         let config = config.unwrap().config;
         let router = Router::new(config, Arc::new(FixedClassifier::default()));
         let metrics = Arc::new(GatewayMetrics::register(&mut Registry::default()));
-        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", Span::none());
+        let spans = Spans::new(Span::none(), None);
+        let watch = |model| Watch::new(metrics.enter(), &router, model, "r", spans.clone());
         let _running = ["m", "made up", "made up as well"].map(watch);
         let inflight = |model| router.statistics().inflight(model);
         let counted = ["m", "made up", "made up as well", OTHER].map(inflight);

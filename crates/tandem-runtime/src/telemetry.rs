@@ -1,8 +1,24 @@
-//! Logs of the process.
+//! Logs and spans of the process. Nobody else knows who receives them.
+
+mod export;
+mod propagation;
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry::trace::TracerProvider as _;
+use tracing::{Level, info};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use export::Exporting;
+pub use export::{Export, Receiver, Transport};
+pub use propagation::{continue_trace, traceparent};
+
+/// Target of the spans that are exported. They are not logged, and cost nothing while nobody
+/// receives them.
+pub const SPANS: &str = "tandem::spans";
 
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,30 +30,78 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log filter is not valid.
+/// Why logs and spans go nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid log filter `{filter}`: {reason}")]
-pub struct FilterError {
-    filter: String,
-    reason: String,
+pub enum TelemetryError {
+    /// The log filter is not valid.
+    #[error("invalid log filter `{filter}`: {reason}")]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Spans cannot be exported.
+    #[error("failed to export spans to {receiver}: {reason}")]
+    Export {
+        /// Where they should go.
+        receiver: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
-/// Sends the process's logs to standard error. Call it once.
+/// Keeps spans going to their receiver. Dropping it sends those that wait, for a moment.
+#[must_use = "spans are exported until it is dropped"]
+pub struct Telemetry {
+    _exporting: Option<Exporting>,
+}
+
+/// Sends the process's logs to standard error, and spans to a receiver if there is one. Call it
+/// once.
 ///
 /// # Errors
-/// `filter` is not in the form `level` or `target=level,…`.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), FilterError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|error| FilterError {
+/// `filter` is not in the form `level` or `target=level,…`, or the receiver cannot be one.
+pub fn init(
+    filter: &str,
+    format: LogFormat,
+    export: Option<&Export>,
+) -> Result<Telemetry, TelemetryError> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter {
         filter: filter.to_owned(),
         reason: error.to_string(),
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+    let spans = format!("{SPANS}=off");
+    let spans = spans.parse().expect("a target and a level are a directive");
+    let parsed = parsed.add_directive(spans);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+    let lines = match format {
+        LogFormat::Text => lines.with_filter(parsed).boxed(),
+        LogFormat::Json => lines.json().with_filter(parsed).boxed(),
+    };
+    let exporting = export.map(Exporting::start).transpose()?;
+    let spans = exporting.as_ref().map(|exporting| {
+        tracing_opentelemetry::layer()
+            .with_tracer(exporting.provider().tracer("tandem"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_target(false)
+            .with_filter(Targets::new().with_target(SPANS, Level::INFO))
+    });
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(spans)
+        .init();
+    if let Some(Export {
+        receiver, share, ..
+    }) = export
+    {
+        info!(%receiver, share, "spans are exported");
     }
-    Ok(())
+    Ok(Telemetry {
+        _exporting: exporting,
+    })
 }

@@ -153,6 +153,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
             clear_route_cache: false,
             stream,
             scan: None,
+            recording: None,
         },
         reasoning: applied_reasoning,
         system_prompt: injected,

@@ -1,8 +1,8 @@
 //! What operators read in the logs. Never a text of the request.
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::explain::Explanation;
+use crate::explain::{CacheOutcome, Explanation};
 use crate::routing::Block;
 
 /// The line about the classifier's answer.
@@ -85,6 +85,35 @@ pub(crate) fn answer_redacted(request_id: &str, decision: Option<&str>, types: &
         decision = decision.unwrap_or_default(),
         redacted_pii = types.join(","),
         "response_redacted"
+    );
+}
+
+/// The answer was given before.
+pub(crate) fn answered_before(request_id: &str, explanation: &Explanation) {
+    let similarity = match explanation.cache {
+        Some(CacheOutcome::Hit { similarity }) => similarity,
+        Some(CacheOutcome::Miss) | None => None,
+    };
+    info!(
+        event = "cache_hit",
+        request_id,
+        model = explanation.model.as_deref().unwrap_or_default(),
+        decision = explanation.decision.as_deref().unwrap_or_default(),
+        category = explanation.category.as_deref().unwrap_or_default(),
+        similarity,
+        latency_ms = explanation.timings.total.as_secs_f64() * 1e3,
+        "cache_hit"
+    );
+}
+
+/// The cache has no answer.
+pub(crate) fn missed(request_id: &str, explanation: &Explanation) {
+    debug!(
+        event = "cache_miss",
+        request_id,
+        model = explanation.model.as_deref().unwrap_or_default(),
+        decision = explanation.decision.as_deref().unwrap_or_default(),
+        "cache_miss"
     );
 }
 

@@ -43,6 +43,9 @@ pub struct Explanation {
     pub redacted: Vec<String>,
     /// Plugins that changed the request, in the order in which they did.
     pub plugins: Vec<&'static str>,
+    /// What the cache said, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheOutcome>,
     /// Time per stage.
     pub timings: Timings,
 }
@@ -109,6 +112,19 @@ pub struct Reasoning {
     pub effort: Option<String>,
     /// Family of the model, if it has one.
     pub family: Option<String>,
+}
+
+/// What the cache said.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum CacheOutcome {
+    /// The request was answered before.
+    Hit {
+        /// Of the two questions; `None` if the requests are the same.
+        similarity: Option<f32>,
+    },
+    /// It goes to a model.
+    Miss,
 }
 
 /// Time per stage.

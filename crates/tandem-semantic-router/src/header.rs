@@ -11,6 +11,15 @@ pub(crate) const RESPONSE_WARNINGS: &str = "x-vsr-response-warnings";
 /// Estimated tokens of the request, if a rule asked.
 pub(crate) const CONTEXT_TOKENS: &str = "x-vsr-context-token-count";
 
+/// What a client says about caching, for clients whose proxies read `cache-control` themselves.
+pub(crate) const CACHE_CONTROL: &str = "x-vsr-cache-control";
+/// `true` when the answer was given before.
+pub(crate) const CACHE_HIT: &str = "x-vsr-cache-hit";
+/// Names the answer, for the API that drops answers.
+pub(crate) const CACHE_KEY: &str = "x-vsr-cache-key";
+/// Cosine similarity of the two questions, three decimals; absent for the same request.
+pub(crate) const CACHE_SIMILARITY: &str = "x-vsr-cache-similarity";
+
 /// Comma-joined names of the rules of a family that matched.
 pub(crate) const fn matched(family: Family) -> &'static str {
     match family {

@@ -4,12 +4,14 @@
 //! [`Router::route`] is the one function that decides; a transport (ExtProc, the embedded proxy)
 //! applies the [`Routing`] that it returns. A request goes through, in this order: signals (facts
 //! about the text), decisions (boolean logic over the facts), security policies, selection (which
-//! of a decision's models) and plugins (edits of the request).
+//! of a decision's models), plugins (edits of the request) and the cache (answers that were given
+//! before).
 //!
 //! This crate must not know Envoy, HTTP libraries, or how a classifier works.
 
 mod answer;
 mod apply;
+mod cache;
 pub mod config;
 mod decision;
 mod edit_distance;
@@ -26,20 +28,25 @@ mod routing;
 mod security;
 mod selection;
 mod signal;
+mod spans;
 mod statistics;
 pub mod testing;
 mod tools;
 
 pub use answer::{AnswerFindings, AnswerScan, AnswerScanner};
+pub use cache::{CacheControl, CacheKey, CacheStatistics, Recording, ResponseCache, Selector};
 pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
 pub use explain::{
-    Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, SignalReading, Timings,
+    CacheOutcome, Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, SignalReading,
+    Timings,
 };
 pub use models::{ListedModel, ListedModels};
 pub use pipeline::{Parts, Router};
 pub use request::{Client, Endpoint, RouteRequest};
-pub use routing::{Block, Forward, HeaderEdits, ImmediateResponse, Rejection, Routed, Routing};
+pub use routing::{
+    Block, Forward, HeaderEdits, ImmediateResponse, Rejection, Replay, Routed, Routing,
+};
 pub use signal::{CallError, ChatCall, LanguageModels};
 pub use statistics::ModelStatistics;
 pub use tools::ToolsError;

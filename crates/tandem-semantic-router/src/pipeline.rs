@@ -1,5 +1,8 @@
 //! `route()`: from a request to a [`Routing`].
 
+mod caching;
+mod explaining;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +13,11 @@ use tandem_protocol::openai::InvalidParameter;
 
 use crate::answer::AnswerScan;
 use crate::apply::{Applied, Choice, Unrouted, apply};
+use crate::cache::ResponseCache;
 use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
-use crate::explain::{Explanation, MatchedDecision, ReasonCode, SignalReading, Timings};
+use crate::explain::{Explanation, ReasonCode, Timings};
 use crate::header;
 use crate::models::{ListedModels, list};
 use crate::plugin::tools::ToolEdit;
@@ -24,14 +28,20 @@ use crate::routing::{Block, Forward, Rejection, Routed, Routing};
 use crate::security::{Inspection, inspect};
 use crate::selection::{Candidates, choose};
 use crate::signal::{LanguageModels, Reading, SignalEngine, Signals};
+use crate::spans::{self, Detection};
 use crate::statistics::ModelStatistics;
 use crate::tools::select;
+use caching::{Memories, Sought, caches};
 
 /// Decides what happens to requests.
 pub struct Router {
     config: RouterConfig,
     signals: Arc<SignalEngine>,
     statistics: Arc<ModelStatistics>,
+    cache: Arc<ResponseCache>,
+    /// Whether any request may be answered from the cache.
+    caches: bool,
+    memories: Memories,
 }
 
 /// What a router works with, beside its configuration.
@@ -42,6 +52,8 @@ pub struct Parts {
     pub language_models: Option<Arc<dyn LanguageModels>>,
     /// What is observed of the models. Keep it when the configuration is read again.
     pub statistics: Arc<ModelStatistics>,
+    /// Answers that were given before. Keep it when the configuration is read again.
+    pub cache: Arc<ResponseCache>,
 }
 
 /// What is known about a request once its signals are there.
@@ -69,6 +81,7 @@ impl Router {
             classifier,
             language_models: None,
             statistics: Arc::default(),
+            cache: Arc::default(),
         };
         Self::with_parts(config, parts)
     }
@@ -76,10 +89,14 @@ impl Router {
     /// A router of these parts.
     pub fn with_parts(config: RouterConfig, parts: Parts) -> Self {
         let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
+        parts.cache.configure(&config.cache);
         Self {
+            caches: caches(&config),
             config,
             signals: Arc::new(signals),
             statistics: parts.statistics,
+            cache: parts.cache,
+            memories: Memories::default(),
         }
     }
 
@@ -91,6 +108,11 @@ impl Router {
     /// Where a transport reports how fast models are.
     pub fn statistics(&self) -> &Arc<ModelStatistics> {
         &self.statistics
+    }
+
+    /// Answers that were given before.
+    pub fn cache(&self) -> &Arc<ResponseCache> {
+        &self.cache
     }
 
     /// The answer of `GET /v1/models`.
@@ -114,16 +136,22 @@ impl Router {
     /// Deciding cannot fail: a signal that is missing is a fact that the policy weighs.
     pub async fn route_for(&self, request: RouteRequest<'_>, client: &Client) -> Routed {
         let started = Instant::now();
+        if let Some(routed) = self.recall(request, client, started) {
+            return routed;
+        }
         let mut prompt = match Prompt::parse(request.endpoint, request.body) {
             Ok(prompt) => prompt,
             Err(error) => return malformed(error, started.elapsed()),
         };
         let parsed = Instant::now();
+        let detection = Detection::begin(self.signals.heads());
         let signals = self.signals.evaluate(&prompt, client).await;
         let observed = Instant::now();
+        let deciding = spans::decision();
         let findings = self.findings(signals);
         let mut explanation = findings.explain(&prompt.model);
         let inspected = findings.inspect(&mut prompt, request.endpoint, &mut explanation);
+        detection.end(&explanation, inspected.as_ref());
         let verdict = self.verdict(&prompt.model, &findings, inspected, request.request_id);
         let decided = Instant::now();
         let (routing, score) = match verdict {
@@ -133,6 +161,7 @@ impl Router {
                 let tools = self
                     .tools(&prompt, &findings, &choice, request.endpoint)
                     .await;
+                let question = Arc::clone(&prompt.question);
                 let unrouted = Unrouted {
                     body: prompt.body,
                     stream: prompt.stream,
@@ -148,7 +177,14 @@ impl Router {
                     &self.config.security,
                     request.request_id,
                 );
-                (Routing::Forward(forward), choice.score())
+                let sought = Sought {
+                    request,
+                    client,
+                    choice: &choice,
+                    question: &question,
+                };
+                let routing = self.answer_or_forward(forward, sought, &findings, &mut explanation);
+                (routing.await, choice.score())
             }
         };
         explanation.timings = Timings {
@@ -158,6 +194,7 @@ impl Router {
             apply: decided.elapsed(),
             total: started.elapsed(),
         };
+        spans::decided(&deciding, &routing, &explanation);
         report(request.request_id, &routing, &explanation, score);
         Routed {
             routing,
@@ -305,6 +342,11 @@ impl<'a> Findings<'a> {
         None
     }
 
+    /// The vector of a text that the classifier has read.
+    fn embedding(&self, text: &str) -> Option<Arc<[f32]>> {
+        self.signals.embeddings.get(text).cloned()
+    }
+
     /// Names of the rules of a family that matched.
     fn matched(&self, family: Family) -> Vec<&'a str> {
         let rules = self.config.signals.iter().enumerate();
@@ -370,53 +412,6 @@ impl<'a> Findings<'a> {
         explanation.plugins.extend(applied.plugins);
         forward
     }
-
-    /// Everything but the fate of the request.
-    fn explain(&self, requested_model: &str) -> Explanation {
-        let domains = self.signals.domain.known().into_iter().flatten();
-        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
-        let matched = self.matches.iter().map(|winner| MatchedDecision {
-            name: winner.decision.name.clone(),
-            priority: winner.decision.priority,
-            confidence: winner.confidence,
-        });
-        let matched: Vec<_> = matched.collect();
-        Explanation {
-            requested_model: requested_model.to_owned(),
-            domains: domains
-                .map(|label| (label.label.to_string(), label.score))
-                .collect(),
-            matched_domains: owned(self.matched(Family::Domain)),
-            matched_keywords: owned(self.matched(Family::Keyword)),
-            signals: self.signal_readings(),
-            context_tokens: self.signals.tokens,
-            jailbreak: self.signals.jailbreak.known().copied(),
-            pii: self.signals.pii.known().cloned(),
-            unavailable: self.signals.unavailable(self.config, &self.readings),
-            decision: matched.first().map(|winner| winner.name.clone()),
-            matched,
-            category: self.category.map(str::to_owned),
-            ..Explanation::default()
-        }
-    }
-
-    fn signal_readings(&self) -> Vec<SignalReading> {
-        let rules = self.config.signals.iter().zip(&self.readings).enumerate();
-        let readings = rules.filter_map(|(at, (rule, reading))| {
-            let score = match reading {
-                Reading::NotAsked => return None,
-                Reading::Score { value, .. } => Some(*value),
-                Reading::Unavailable => None,
-            };
-            Some(SignalReading {
-                family: rule.family().label(),
-                name: rule.name.clone(),
-                matched: self.facts.score(SignalRef(at)).is_some(),
-                score,
-            })
-        });
-        readings.collect()
-    }
 }
 
 fn malformed(error: InvalidParameter, after: Duration) -> Routed {
@@ -442,8 +437,14 @@ fn report(request_id: &str, routing: &Routing, explanation: &Explanation, score:
         events::classified(request_id, label, *confidence);
     }
     match routing {
-        Routing::Forward(_) => events::routed(request_id, explanation, score),
+        Routing::Forward(forward) => {
+            events::routed(request_id, explanation, score);
+            if forward.recording.is_some() {
+                events::missed(request_id, explanation);
+            }
+        }
         Routing::Respond(response) => events::blocked(request_id, explanation, &response.block),
+        Routing::Replay(_) => events::answered_before(request_id, explanation),
         Routing::Reject(_) => {}
     }
 }

@@ -12,7 +12,9 @@ use tandem_protocol::openai::chat::Content;
 use tandem_protocol::openai::error::from_json;
 use tandem_protocol::openai::json;
 
+use crate::cache::{CacheControl, CacheKey};
 use crate::config::Identity;
+use crate::header::CACHE_CONTROL;
 
 /// A request to route.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,10 @@ pub struct Client {
     pub user: Option<String>,
     /// The user's groups.
     pub groups: Vec<String>,
+    /// What the client showed to be let in, as a hash.
+    pub credential: Option<CacheKey>,
+    /// What it says about caching.
+    pub cache_control: CacheControl,
 }
 
 impl Client {
@@ -52,9 +58,15 @@ impl Client {
             .map(str::trim)
             .filter(|name| !name.is_empty());
         let user = header(&identity.user_header).map(str::trim);
+        let credential = header("authorization").map(|value| CacheKey::of(&[value.as_bytes()]));
+        let controls = ["cache-control", CACHE_CONTROL]
+            .into_iter()
+            .filter_map(&header);
         Self {
             user: user.filter(|name| !name.is_empty()).map(str::to_owned),
             groups: groups.map(str::to_owned).collect(),
+            credential,
+            cache_control: CacheControl::parse(controls),
         }
     }
 }
@@ -266,6 +278,7 @@ mod tests {
             let client = Client::from_headers(&Identity::default(), |name| match name {
                 "x-authz-user-id" => user,
                 "x-authz-user-groups" => groups,
+                "authorization" | "cache-control" | "x-vsr-cache-control" => None,
                 _ => Some("another header"),
             });
             assert_eq!(
@@ -273,6 +286,7 @@ mod tests {
                 Client {
                     user: want.0.map(str::to_owned),
                     groups: want.1.iter().map(|name| (*name).to_owned()).collect(),
+                    ..Client::default()
                 }
             );
         };

@@ -7,6 +7,7 @@ use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
 
 use crate::answer::AnswerScan;
+use crate::cache::Recording;
 use crate::config::Credential;
 use crate::explain::Explanation;
 
@@ -26,6 +27,8 @@ pub enum Routing {
     Forward(Forward),
     /// Answer it at once.
     Respond(ImmediateResponse),
+    /// Give it an answer that a model gave before.
+    Replay(Replay),
     /// Refuse it as wrong.
     Reject(Rejection),
 }
@@ -53,6 +56,8 @@ pub struct Forward {
     pub stream: bool,
     /// How its answer must be looked at, if it must.
     pub scan: Option<AnswerScan>,
+    /// Where the answer must be passed on to, if it may be given again.
+    pub recording: Option<Box<Recording>>,
 }
 
 /// Changes of headers; names are in lower case. Removals come first.
@@ -85,6 +90,17 @@ pub struct ImmediateResponse {
     pub body: Bytes,
     /// Why it was given.
     pub block: Block,
+}
+
+/// An answer that a model gave before, to the byte; its status is 200.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// Headers, content type included.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON, or all events of a stream.
+    pub body: Bytes,
+    /// Whether it is a stream.
+    pub stream: bool,
 }
 
 /// Why a request is answered without a model.

@@ -17,6 +17,7 @@ use minijinja::value::{Serde, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::Error;
+use crate::control_tokens::{ControlTokens, Marks};
 
 /// Name of the template for conversations in general.
 const DEFAULT: &str = "default";
@@ -74,6 +75,31 @@ impl ChatTemplate {
     /// # Errors
     /// The template rejects the conversation, or fails on it.
     pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, Error> {
+        self.render_inputs(conversation, Inputs::of(conversation))
+    }
+
+    /// The prompt for a conversation of somebody who is not trusted, with marks in the control
+    /// tokens that it spells out: see [`Tokenizer::encode_prompt`].
+    ///
+    /// # Errors
+    /// The template rejects the conversation, or fails on it.
+    ///
+    /// [`Tokenizer::encode_prompt`]: crate::Tokenizer::encode_prompt
+    pub fn render_marked(
+        &self,
+        conversation: &Conversation<'_>,
+        tokens: &ControlTokens,
+    ) -> Result<(String, Marks), Error> {
+        let mut inputs = Inputs::of(conversation);
+        let marks = tokens.mark(&mut inputs.0);
+        Ok((self.render_inputs(conversation, inputs)?, marks))
+    }
+
+    fn render_inputs(
+        &self,
+        conversation: &Conversation<'_>,
+        inputs: Inputs,
+    ) -> Result<String, Error> {
         let has_tools = conversation.tools.is_some_and(|tools| !tools.is_empty());
         let template = if has_tools {
             self.templates.get_template(TOOL_USE)
@@ -82,7 +108,7 @@ impl ChatTemplate {
         };
         let template = template.or_else(|_| self.templates.get_template(DEFAULT));
         let template = template.map_err(|error| rejected(&error))?;
-        let text = template.render(self.context(conversation));
+        let text = template.render(self.context(conversation, inputs));
         text.map_err(|error| rejected(&error))
     }
 
@@ -91,17 +117,13 @@ impl ChatTemplate {
         &self.file
     }
 
-    fn context(&self, conversation: &Conversation<'_>) -> Value {
+    fn context(&self, conversation: &Conversation<'_>, inputs: Inputs) -> Value {
         let last = conversation.messages.last();
         let answered = last.is_some_and(|message| message["role"] == "assistant");
         let prompt = conversation.add_generation_prompt.unwrap_or(!answered);
-        let tools = conversation.tools.filter(|tools| !tools.is_empty());
-        let tools = tools.map(messages::shape_tools);
+        let Inputs([tools, messages, extra]) = inputs;
         let standard = [
-            (
-                "messages",
-                Value::from(Serde(messages::shape(conversation.messages))),
-            ),
+            ("messages", Value::from(Serde(messages))),
             ("tools", Value::from(Serde(tools))),
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(prompt)),
@@ -113,11 +135,31 @@ impl ChatTemplate {
         let standard = standard.map(|(name, value)| (name.to_owned(), value));
         let special = self.special_tokens.iter();
         let special = special.map(|(name, token)| (name.clone(), Value::from(token)));
-        let extra = conversation.variables.into_iter().flatten();
-        let extra = extra.map(|(name, value)| (name.clone(), Value::from(Serde(value))));
+        let extra = match extra {
+            Json::Object(variables) => variables,
+            _ => Map::new(),
+        };
+        let extra = extra.into_iter();
+        let extra = extra.map(|(name, value)| (name, Value::from(Serde(value))));
         // Later ones replace earlier ones of the same name.
         let variables: BTreeMap<_, _> = special.chain(standard).chain(extra).collect();
         Value::from_pairs(variables)
+    }
+}
+
+/// Everything that a client may choose, as templates see it: tools, messages and variables.
+struct Inputs([Json; 3]);
+
+impl Inputs {
+    fn of(conversation: &Conversation<'_>) -> Self {
+        let tools = conversation.tools.filter(|tools| !tools.is_empty());
+        let tools = tools.map(|tools| Json::Array(messages::shape_tools(tools)));
+        let variables = conversation.variables.cloned().map(Json::Object);
+        Self([
+            tools.unwrap_or_default(),
+            Json::Array(messages::shape(conversation.messages)),
+            variables.unwrap_or_default(),
+        ])
     }
 }
 

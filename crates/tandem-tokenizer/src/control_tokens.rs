@@ -2,9 +2,12 @@
 //!
 //! A chat template writes the turns of a conversation as one string, in which `<|im_end|>` ends a
 //! turn. A client that puts those characters into a message could end its own turn and write one
-//! in the name of the system. So the messages are searched before they are rendered: a mark, a
-//! character that occurs nowhere else, goes into each control token that is spelled out. When the
-//! rendered prompt is tokenized the mark comes out again, and what it was in is plain text.
+//! in the name of the system. So everything that a client may choose is searched before it is
+//! rendered: a mark, a character that occurs nowhere else, goes into each control token that is
+//! spelled out. When the rendered prompt is tokenized the mark comes out again, and what it was in is
+//! plain text.
+//!
+//! What is searched must be what the template sees: text that is decoded later may spell out more.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -42,13 +45,11 @@ impl ControlTokens {
         })
     }
 
-    /// Marks the control tokens that the strings of `messages` spell out, also across the ends
-    /// of strings, since templates join them. Messages that spell out none stay as they are.
-    pub fn mark(&self, messages: &mut [Value]) -> Marks {
+    /// Marks the control tokens that the strings of `inputs` spell out, also across the ends of
+    /// strings, since templates join them. Inputs that spell out none stay as they are.
+    pub(crate) fn mark(&self, inputs: &mut [Value]) -> Marks {
         let mut text = String::new();
-        for message in &mut *messages {
-            for_each_string(message, &mut |string| text.push_str(string));
-        }
+        for_each_string(inputs, &mut |string| text.push_str(string));
         let found = self.automaton.find_overlapping_iter(&text);
         let mut starts: Vec<usize> = found.map(|token| token.start()).collect();
         starts.sort_unstable();
@@ -60,18 +61,16 @@ impl ControlTokens {
             return Marks(None);
         };
         let mut end = 0;
-        for message in messages {
-            for_each_string(message, &mut |string| {
-                let begin = end;
-                end += string.len();
-                let here = starts.partition_point(|start| *start < begin)
-                    ..starts.partition_point(|start| *start < end);
-                for start in starts[here].iter().rev() {
-                    let first = string[start - begin..].chars().next();
-                    string.insert(start - begin + first.map_or(0, char::len_utf8), mark);
-                }
-            });
-        }
+        for_each_string(inputs, &mut |string| {
+            let begin = end;
+            end += string.len();
+            let here = starts.partition_point(|start| *start < begin)
+                ..starts.partition_point(|start| *start < end);
+            for start in starts[here].iter().rev() {
+                let first = string[start - begin..].chars().next();
+                string.insert(start - begin + first.map_or(0, char::len_utf8), mark);
+            }
+        });
         Marks(Some(mark))
     }
 
@@ -112,25 +111,62 @@ fn unused_character(text: &str) -> Option<char> {
     range.into_iter().find(|one| !used.contains(one))
 }
 
-/// Visits every string of `value` that a client may choose, in the order in which a template
-/// would write them. What stands between two of them must not keep them apart.
-fn for_each_string(value: &mut Value, visit: &mut impl FnMut(&mut String)) {
+/// Visits every string of `inputs`: first the texts, in the order in which a template would write
+/// them, then the names between them, which must not keep two texts apart.
+fn for_each_string(inputs: &mut [Value], visit: &mut impl FnMut(&mut String)) {
+    for input in &mut *inputs {
+        for_each_text(input, visit);
+    }
+    for input in inputs {
+        for_each_name(input, visit);
+    }
+}
+
+fn for_each_text(value: &mut Value, visit: &mut impl FnMut(&mut String)) {
     match value {
         Value::String(string) => visit(string),
         Value::Array(items) => {
             for item in items {
-                for_each_string(item, visit);
+                for_each_text(item, visit);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                if !["type", "role"].contains(&name.as_str()) {
-                    for_each_string(member, visit);
+                if !names_a_kind(name, member) {
+                    for_each_text(member, visit);
                 }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+fn for_each_name(value: &mut Value, visit: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                for_each_name(item, visit);
+            }
+        }
+        Value::Object(members) => {
+            for (mut name, mut member) in std::mem::take(members) {
+                match &mut member {
+                    Value::String(kind) if NAMES_OF_KINDS.contains(&name.as_str()) => visit(kind),
+                    _ => for_each_name(&mut member, visit),
+                }
+                visit(&mut name);
+                members.insert(name, member);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Members whose value says what kind of thing their object is.
+const NAMES_OF_KINDS: [&str; 2] = ["type", "role"];
+
+fn names_a_kind(name: &str, member: &Value) -> bool {
+    member.is_string() && NAMES_OF_KINDS.contains(&name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `tandem gateway`: the semantic router as a reverse proxy, without Envoy.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use arc_swap::ArcSwap;
 use http::Uri;
 use prometheus_client::registry::Registry;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts, register_cache};
 use tandem_runtime::Lifecycle;
 use tandem_runtime::tls;
 use tandem_semantic_router::RouterConfig;
@@ -99,7 +99,13 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = super::router(config, Arc::clone(&classifier), Arc::default());
+    let router = super::router(
+        config,
+        Arc::clone(&classifier),
+        Arc::default(),
+        Arc::default(),
+    );
+    register_cache(&mut registry, Arc::clone(router.cache()));
     router.warm_up().await;
     let router = Arc::new(ArcSwap::from_pointee(router));
     let reloader = Reloader::new(first, Arc::clone(&router), classifier, &mut registry);
@@ -131,6 +137,11 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
 }
 
 impl GatewayCommandArgs {
+    /// The router configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     fn options(&self, lifecycle: &Lifecycle) -> Result<GatewayOptions> {
         let trust = self.upstream_ca.as_deref().map(tls::trust_with);
         let trust = trust.unwrap_or_else(|| Ok(tls::public_trust()))?;

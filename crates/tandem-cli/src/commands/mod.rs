@@ -19,7 +19,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tandem_classifier::{Classifier, EncoderClassifier, Settings};
 use tandem_gateway::HttpLanguageModels;
-use tandem_semantic_router::{Loaded, ModelStatistics, Parts, Problem, Router, RouterConfig};
+use tandem_semantic_router::config::Tracing;
+use tandem_semantic_router::{
+    Loaded, ModelStatistics, Parts, Problem, ResponseCache, Router, RouterConfig,
+};
 use tokio::net::TcpListener;
 
 use crate::args::CacheArgs;
@@ -93,6 +96,14 @@ fn load_config(path: &Path) -> Result<Loaded> {
     parse_config(&text, path)
 }
 
+/// What a router configuration says about spans. A file with mistakes says nothing here: the
+/// command that uses it names them.
+pub(crate) fn configured_tracing(path: &Path) -> Option<Tracing> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let loaded = RouterConfig::parse(&text, &environment).ok()?;
+    loaded.config.tracing
+}
+
 /// The configuration in `text`, which is that of the file at `path`.
 fn parse_config(text: &str, path: &Path) -> Result<Loaded> {
     let mut loaded = RouterConfig::parse(text, &environment)
@@ -121,16 +132,18 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// A router that asks `classifier`, and the language models that its configuration names. It learns
-/// from `statistics`, which outlive a change of the configuration.
+/// from `statistics` and answers from `cache`, which outlive a change of the configuration.
 fn router(
     config: RouterConfig,
     classifier: Arc<dyn Classifier>,
     statistics: Arc<ModelStatistics>,
+    cache: Arc<ResponseCache>,
 ) -> Router {
     let parts = Parts {
         classifier,
         language_models: Some(Arc::new(HttpLanguageModels::default())),
         statistics,
+        cache,
     };
     Router::with_parts(config, parts)
 }

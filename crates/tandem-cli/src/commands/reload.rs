@@ -155,8 +155,9 @@ impl Reloader {
         let path = self.current.path.display();
         let (result, failed) = match (config, found) {
             (Ok(config), Ok(file)) => {
-                let statistics = Arc::clone(self.router.load().statistics());
-                let router = router(config, Arc::clone(&self.classifier), statistics);
+                let old = self.router.load_full();
+                let (statistics, cache) = (Arc::clone(old.statistics()), Arc::clone(old.cache()));
+                let router = router(config, Arc::clone(&self.classifier), statistics, cache);
                 router.warm_up().await;
                 self.router.store(Arc::new(router));
                 info!(event = "config_reloaded", file = %path, "config_reloaded");

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &RouteArgs) -> Result<()> {
     config.deadline = config.deadline.max(Duration::from_secs(60));
     let body = body(args, &config)?.into();
     let classifier = Arc::new(load_patient_encoder(args.encoder.as_deref(), &args.cache)?);
-    let router = router(config, classifier, Arc::default());
+    let router = router(config, classifier, Arc::default(), Arc::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -82,6 +82,7 @@ pub(crate) fn run(args: &RouteArgs) -> Result<()> {
     let client = Client {
         user: args.user.clone(),
         groups: args.groups.clone(),
+        ..Client::default()
     };
     let routed = runtime.block_on(async {
         // The times should be those of a server that has been running for a while.
@@ -152,6 +153,7 @@ fn as_json(routed: &Routed) -> Value {
             json!({ "action": "respond", "reason": reason(&response.block), "headers": headers,
                 "body": String::from_utf8_lossy(&response.body) })
         }
+        Routing::Replay(_) => json!({ "action": "replay" }),
         Routing::Reject(rejection) => {
             json!({ "action": "reject", "error": rejection.body.error.message })
         }
@@ -291,6 +293,7 @@ fn outcome(page: &mut Page, routed: &Routed) {
                 page.line("header", &format!("{name}: {value}"));
             }
         }
+        Routing::Replay(_) => page.line("answer", "given before, no model is asked"),
         Routing::Reject(rejection) => page.line("rejected", &rejection.body.error.message),
     }
 }

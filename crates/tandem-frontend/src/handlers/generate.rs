@@ -12,6 +12,7 @@ use tandem_protocol::openai::Sampling;
 use tandem_protocol::openai::chat::ChatRequest;
 use tandem_protocol::openai::completion::CompletionRequest;
 use tandem_runtime::http::read_body;
+use tracing::Instrument;
 
 use crate::answer::{Answer, Form};
 use crate::choice::Choice;
@@ -22,6 +23,7 @@ use crate::model_registry::Model;
 use crate::preprocess::{self, Prepared};
 use crate::respond::{Delivery, respond};
 use crate::server::Frontend;
+use crate::spans::{self, Received};
 
 /// `POST /v1/chat/completions`.
 pub(crate) async fn chat(
@@ -99,7 +101,16 @@ async fn answer(
     }
     let name = &model.card.display_name;
     let answer = Answer::new(wanted.form, &request_id, name, wanted.logprobs);
-    let mut response = respond(answer, choices, delivery, timer).await?;
+    let received = Received {
+        request_id: &request_id,
+        model: name,
+        prompt_tokens: delivery.prompt_tokens,
+        stream,
+    };
+    let begins = respond(answer, choices, delivery, timer);
+    let mut response = begins
+        .instrument(spans::request(headers, &received))
+        .await?;
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -2,6 +2,7 @@
 //!
 //! Paths and members are those of the vLLM Semantic Router.
 
+mod cache;
 mod classify;
 mod embed;
 mod error;
@@ -100,7 +101,7 @@ impl Api {
     }
 }
 
-fn table() -> [(&'static str, MethodRouter<Arc<Api>>); 17] {
+fn table() -> [(&'static str, MethodRouter<Arc<Api>>); 20] {
     [
         ("/health", get(info::health)),
         ("/ready", get(info::ready)),
@@ -119,6 +120,9 @@ fn table() -> [(&'static str, MethodRouter<Arc<Api>>); 17] {
         ("/api/v1/embeddings", post(embed::embeddings)),
         ("/api/v1/similarity", post(embed::similarity)),
         ("/api/v1/similarity/batch", post(embed::similarities)),
+        ("/api/v1/response-cache/stats", get(cache::stats)),
+        ("/api/v1/response-cache/invalidate", post(cache::invalidate)),
+        ("/api/v1/response-cache/flush", post(cache::flush)),
     ]
 }
 

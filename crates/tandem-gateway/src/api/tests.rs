@@ -3,14 +3,15 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tandem_semantic_router::RouterConfig;
 use tandem_semantic_router::testing::FixedClassifier;
+use tandem_semantic_router::{Endpoint, RouteRequest, RouterConfig, Routing};
 use tower::ServiceExt;
 
 use super::*;
 
 const CONFIG: &str = "
 default_model: small
+semantic_cache: {enabled: true}
 model_config: {small: {}, big: {access_key: sk-1}}
 decisions:
   - name: math_decision
@@ -19,6 +20,7 @@ decisions:
 ";
 
 struct Harness {
+    router: Arc<ArcSwap<Router>>,
     routes: axum::Router,
     registry: Registry,
     stopping: CancellationToken,
@@ -36,8 +38,15 @@ fn start(classifier: FixedClassifier) -> Harness {
         deadline: Duration::from_millis(200),
     };
     let router = Arc::new(ArcSwap::from_pointee(router));
-    let api = Api::new(router, classifier, options, &mut registry, stopping.clone());
+    let api = Api::new(
+        Arc::clone(&router),
+        classifier,
+        options,
+        &mut registry,
+        stopping.clone(),
+    );
     Harness {
+        router,
         routes: api.routes(),
         registry,
         stopping,
@@ -260,6 +269,8 @@ async fn what_runs_here_is_told_without_secrets() {
             "/api/v1/classify",
             "/api/v1/embeddings",
             "/api/v1/similarity",
+            "/api/v1/response-cache/invalidate",
+            "/api/v1/response-cache/flush",
         ]
         .iter()
         .any(|prefix| path.starts_with(prefix) && !path.ends_with("/models"))
@@ -273,4 +284,55 @@ async fn what_runs_here_is_told_without_secrets() {
     api.stopping.cancel();
     let (status, _) = api.send("GET", "/ready", Body::empty()).await;
     assert_eq!(status, 503);
+}
+
+#[tokio::test]
+async fn the_cache_tells_what_it_holds_and_drops_what_is_named() {
+    let api = fixed();
+    let answer = r#"{"choices":[{"message":{"content":"4"},"finish_reason":"stop"}]}"#;
+    let body = r#"{"model":"MoM","messages":[{"role":"user","content":"2+2"}]}"#.into();
+    let request = RouteRequest {
+        endpoint: Endpoint::Chat,
+        body: &body,
+        request_id: "r",
+    };
+    let fill = async || {
+        let routed = api.router.load().route(request).await;
+        let Routing::Forward(forward) = routed.routing else {
+            panic!("nothing is cached")
+        };
+        let recording = forward.recording.unwrap();
+        recording.piece(answer.as_bytes()).unwrap().complete();
+    };
+    fill().await;
+    let stats = async || {
+        let (status, stats) = api.send("GET", "/api/v1/response-cache/stats", "").await;
+        assert_eq!(status, 200);
+        stats
+    };
+    let before = stats().await;
+    assert_eq!(
+        (&before["entries"], &before["stored"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(before["enabled"], json!(true));
+    let path = "/api/v1/response-cache/invalidate";
+    let drop_by = async |body: &str, want: (u16, Value)| {
+        let (status, answer) = api.send("POST", path, body.to_owned()).await;
+        assert_eq!((status, answer["dropped"].clone()), want, "{body}");
+    };
+    drop_by(r#"{"model":"small"}"#, (200, json!(0))).await;
+    drop_by(r#"{"decision":"math_decision"}"#, (200, json!(1))).await;
+    drop_by(
+        r#"{"key":"00000000000000000000000000000000"}"#,
+        (200, json!(0)),
+    )
+    .await;
+    drop_by(r#"{"key":"0"}"#, (400, Value::Null)).await;
+    drop_by("{}", (400, Value::Null)).await;
+    drop_by(r#"{"model":"a","decision":"b"}"#, (400, Value::Null)).await;
+    fill().await;
+    let (status, answer) = api.send("POST", "/api/v1/response-cache/flush", "").await;
+    assert_eq!((status, &answer["dropped"]), (200, &json!(1)));
+    assert_eq!(stats().await["entries"], json!(0));
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 use smallvec::smallvec;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::openai::ErrorBody;
-use tandem_semantic_router::{AnswerScanner, Forward, ImmediateResponse, Rejection, Router};
+use tandem_semantic_router::{
+    AnswerScanner, Forward, ImmediateResponse, Rejection, Replay, Router,
+};
 use tracing::{debug, error};
 
 use super::convert;
@@ -164,6 +166,14 @@ pub(super) fn respond(response: ImmediateResponse) -> ProcessingResponse {
     let headers = headers.map(|(name, value)| (*name, value.as_str()));
     let headers = headers.chain([SCHEMA, (RESPONSE_PATH, path)]);
     convert::immediate(200, convert::mutation([], headers), response.body, path)
+}
+
+/// An answer that a model gave before.
+pub(super) fn replayed(replay: Replay) -> ProcessingResponse {
+    let headers = replay.headers.iter();
+    let headers = headers.map(|(name, value)| (*name, value.as_str()));
+    let headers = headers.chain([SCHEMA, (RESPONSE_PATH, "cache")]);
+    convert::immediate(200, convert::mutation([], headers), replay.body, "cache")
 }
 
 /// The list of models.

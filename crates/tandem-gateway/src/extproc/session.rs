@@ -8,7 +8,6 @@ use smallvec::{SmallVec, smallvec};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::header::REQUEST_ID;
 use tandem_semantic_router::{Client, Endpoint, RouteRequest, Router, Routing};
-use tracing::Instrument;
 
 use super::answer::{self, Contents};
 use super::convert;
@@ -26,7 +25,7 @@ use super::subset::EndpointSubset;
 use crate::headers::{client, is_event_stream, request_id};
 use crate::metrics::{GatewayMetrics, model_label};
 use crate::route::{Miss, Target, resolve_api};
-use crate::trace::{self, TRACEPARENT, TraceContext};
+use crate::trace::{self, Spans, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Answers to one message. Envoy expects none to a piece that is kept back in full duplex, and
@@ -38,7 +37,7 @@ enum Phase {
     /// Nothing is known yet.
     Start,
     /// Its body is being received.
-    Body(Incoming),
+    Body(Box<Incoming>),
     /// It was sent on; the answer is awaited or passing.
     Sent(Box<Sent>),
     /// It holds no prompt, but an endpoint was picked for it.
@@ -52,7 +51,7 @@ struct Incoming {
     endpoint: Endpoint,
     request_id: String,
     client: Client,
-    trace: Option<TraceContext>,
+    spans: Spans,
     body: BytesMut,
     /// In full duplex the answer to the headers waits for the body, so that it can say where the
     /// request goes.
@@ -157,7 +156,8 @@ impl Session {
             return smallvec![self.refuse(ErrorKind::InvalidRequest, message)];
         }
         let request_id = request_id(&headers);
-        let trace = TraceContext::child_of(&headers);
+        let received = trace::received(&method, &path, &request_id);
+        let trace = TraceContext::of(&received, &headers);
         let parent = trace.as_ref().map(TraceContext::header);
         let mut set = vec![("accept-encoding", "identity"), (REQUEST_ID, &request_id)];
         set.extend(parent.as_deref().map(|parent| (TRACEPARENT, parent)));
@@ -175,14 +175,14 @@ impl Session {
             }
             _ => (None, smallvec![convert::request_headers(mutation)]),
         };
-        self.phase = Phase::Body(Incoming {
+        self.phase = Phase::Body(Box::new(Incoming {
             endpoint,
             request_id,
             client: client(&self.router, &headers),
-            trace,
+            spans: Spans::new(received, trace.as_ref()),
             body: BytesMut::new(),
             held,
-        });
+        }));
         answers
     }
 
@@ -268,22 +268,20 @@ impl Session {
             return Answers::new();
         };
         let in_flight = self.metrics.enter();
-        let span = trace::span(incoming.trace.as_ref());
         let request = RouteRequest {
             endpoint: incoming.endpoint,
             body: &body,
             request_id: &incoming.request_id,
         };
-        let routed = {
-            let routing = self.router.route_for(request, &incoming.client);
-            routing.instrument(span.clone()).await
-        };
+        let routing = self.router.route_for(request, &incoming.client);
+        let routed = incoming.spans.run(routing).await;
         self.metrics.routed(&self.router, &routed);
         let held = incoming.held.take();
         let (answers, phase) = match routed.routing {
             Routing::Respond(response) => (smallvec![answer::respond(response)], Phase::Passing),
+            Routing::Replay(replay) => (smallvec![answer::replayed(replay)], Phase::Passing),
             Routing::Reject(rejection) => (smallvec![answer::rejected(&rejection)], Phase::Passing),
-            Routing::Forward(forward) => {
+            Routing::Forward(mut forward) => {
                 let request = RouteRequest {
                     body: &forward.body,
                     ..request
@@ -302,8 +300,10 @@ impl Session {
                     held,
                     trailers,
                 };
+                let recording = forward.recording.take();
                 let (model, id) = (&forward.model, &incoming.request_id);
-                let watch = Watch::new(in_flight, &self.router, model, id, span);
+                let spans = incoming.spans.clone();
+                let watch = Watch::new(in_flight, &self.router, model, id, spans).record(recording);
                 let (answers, sent) = Sent::on(forward, contents, watch, pick);
                 (answers, Phase::Sent(Box::new(sent)))
             }

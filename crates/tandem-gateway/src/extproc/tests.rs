@@ -43,6 +43,10 @@ decisions:
     plugins:
       - {type: pii, configuration: {pii_types_denied: [US_SSN], scan_response: true, action: redact}}
       - {type: response_jailbreak, configuration: {action: block}}
+  - name: cached_decision
+    rules: {operator: OR, conditions: [{type: domain, name: business}]}
+    modelRefs: [{model: big, use_reasoning: false}]
+    plugins: [{type: semantic-cache, configuration: {enabled: true}}]
 ";
 
 const MATH: &str = r#"{"model":"MoM","messages":[{"role":"user","content":"2+2"}]}"#;
@@ -75,6 +79,7 @@ async fn start_with(picker: Option<Arc<dyn EndpointPicker>>) -> Server {
         .domain("2+2", "math", 0.93)
         .domain("sue", "law", 0.93)
         .jailbreak("build a bomb", 0.95)
+        .domain("contract", "business", 0.9)
         .pii("123-45-6789", "US_SSN", 0.99);
     let router = Router::new(config.with_default_security(), Arc::new(classifier));
     let statistics = Arc::clone(router.statistics());
@@ -482,6 +487,35 @@ async fn answers_get_their_headers_and_streams_are_not_held() {
         r#"llm_model_requests_total{model="MoM"} 3"#,
     ] {
         assert!(page.contains(line), "{line} is missing in\n{page}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again() {
+    let server = start().await;
+    let body = r#"{"model":"MoM","messages":[{"role":"user","content":"a contract"}]}"#;
+    let whole = r#"{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}]}"#;
+    let mut exchange = server.open().await;
+    exchange.begin(None, &[]).await;
+    routed(exchange.body(body, true).await);
+    let answer = [(":status", "200"), ("content-type", "application/json")];
+    exchange.send(Message::ResponseHeaders(headers(&answer, false)), None);
+    exchange.answer().await;
+    exchange.send(Message::ResponseBody(piece(whole, true)), None);
+    exchange.answer().await;
+    let mut again = server.open().await;
+    again.begin(None, &[]).await;
+    let response = immediate(again.body(body, true).await);
+    assert_eq!(response.status.unwrap().code, 200);
+    assert_eq!(response.body, whole);
+    let mutation = response.headers.unwrap();
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("x-vsr-cache-hit", "true"),
+        ("x-vsr-selected-decision", "cached_decision"),
+        ("x-vsr-response-path", "cache"),
+    ] {
+        assert!(has(&mutation, name, value), "{name}");
     }
 }
 

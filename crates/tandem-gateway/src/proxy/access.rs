@@ -99,12 +99,10 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// Who sent the request.
-    pub(super) fn client(&self) -> Client {
-        Client {
-            user: Some(self.name.clone()),
-            groups: self.groups.clone(),
-        }
+    /// Says who sent the request.
+    pub(super) fn identify(&self, client: &mut Client) {
+        client.user = Some(self.name.clone());
+        client.groups.clone_from(&self.groups);
     }
 
     /// What the request has cost, in tokens.

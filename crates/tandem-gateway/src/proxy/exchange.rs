@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
 use tandem_protocol::header::REQUEST_ID;
 use tandem_protocol::openai::ErrorBody;
@@ -17,9 +19,9 @@ use tandem_protocol::{ErrorKind, Fault};
 use tandem_runtime::http::{self as server, BodyError};
 use tandem_runtime::openmetrics;
 use tandem_semantic_router::{
-    Endpoint, Forward, ImmediateResponse, Rejection, RouteRequest, Router, Routing,
+    Endpoint, Forward, ImmediateResponse, Rejection, Replay, RouteRequest, Router, Routing,
 };
-use tracing::{Instrument, debug, error, warn};
+use tracing::{debug, error, warn};
 
 use super::Gateway;
 use super::access::{Grant, strip_identity};
@@ -28,7 +30,7 @@ use super::error::{ProxyError, full, json as json_response};
 use super::forward::Sender;
 use crate::headers::{RESPONSE_PATH, SCHEMA, client, request_id, response_path, set};
 use crate::route::{Miss, Target, resolve};
-use crate::trace::{self, TRACEPARENT, TraceContext};
+use crate::trace::{self, Spans, TRACEPARENT, TraceContext};
 use crate::watch::Watch;
 
 /// Body of every response.
@@ -93,15 +95,16 @@ impl Gateway {
         let (mut parts, body) = request.into_parts();
         let grant = self.admit(router, &mut parts.headers)?;
         let limits = grant.as_ref().map(Grant::headers).unwrap_or_default();
-        let client = match &grant {
-            Some(grant) => grant.client(),
-            None => client(router, &parts.headers),
-        };
-        let trace = TraceContext::child_of(&parts.headers);
+        let mut client = client(router, &parts.headers);
+        if let Some(grant) = &grant {
+            grant.identify(&mut client);
+        }
+        let received = trace::received(&parts.method, parts.uri.path(), id);
+        let trace = TraceContext::of(&received, &parts.headers);
         if let Some(trace) = &trace {
             set(&mut parts.headers, TRACEPARENT, &trace.header());
         }
-        let span = trace::span(trace.as_ref());
+        let spans = Spans::new(received, trace.as_ref());
         let body = self.read_body(&parts, body).await?;
         if body.is_empty() {
             return Err(ProxyError::NoBody.into());
@@ -111,14 +114,15 @@ impl Gateway {
             body: &body,
             request_id: id,
         };
-        let routed = router.route_for(request, &client);
-        let routed = routed.instrument(span.clone()).await;
+        let routed = spans.run(router.route_for(request, &client)).await;
         self.metrics.routed(router, &routed);
         match routed.routing {
             Routing::Respond(response) => Ok(immediate(response)),
+            Routing::Replay(replay) => Ok(replayed(replay)),
             Routing::Reject(rejection) => Err(ProxyError::Rejected(rejection).into()),
-            Routing::Forward(forward) => {
-                let mut watch = Watch::new(in_flight, router, &forward.model, id, span);
+            Routing::Forward(mut forward) => {
+                let mut watch = Watch::new(in_flight, router, &forward.model, id, spans)
+                    .record(forward.recording.take());
                 watch.charge_to(grant, forward.body.len());
                 let model = watch.label().to_owned();
                 let answer = self.forward(router, parts, forward, watch).await;
@@ -240,6 +244,33 @@ fn immediate(response: ImmediateResponse) -> Response<ResponseBody> {
         set(answer.headers_mut(), name, value);
     }
     answer
+}
+
+/// The events of a stream go out one by one, as they came.
+fn replayed(replay: Replay) -> Response<ResponseBody> {
+    let body = match replay.stream {
+        false => full(replay.body),
+        true => {
+            let events = events(replay.body).map(|event| Ok(Frame::data(event)));
+            StreamBody::new(stream::iter(events)).boxed_unsync()
+        }
+    };
+    let mut answer = Response::new(body);
+    let headers = replay.headers.iter();
+    let headers = headers.map(|(name, value)| (*name, value.as_str()));
+    for (name, value) in headers.chain([SCHEMA, (RESPONSE_PATH, "cache")]) {
+        set(answer.headers_mut(), name, value);
+    }
+    answer
+}
+
+/// An event stream in its events, to the byte.
+fn events(mut stream: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let end = stream.windows(2).position(|pair| pair == b"\n\n");
+        let event = stream.split_to(end.map_or(stream.len(), |end| end + 2));
+        (!event.is_empty()).then_some(event)
+    })
 }
 
 fn models(router: &Router) -> Response<ResponseBody> {

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
+mod caching;
 mod errors;
 mod harness;
 mod routing;
 mod servers;
+mod spans;
 mod streaming;

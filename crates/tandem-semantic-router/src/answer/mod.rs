@@ -61,6 +61,11 @@ enum Form {
 }
 
 impl AnswerScan {
+    /// Names the policies: two scans of one name let the same pass.
+    pub(crate) fn policy(&self) -> String {
+        format!("{:?}", self.0.policy)
+    }
+
     /// `None` if no policy is about answers.
     pub(crate) fn new(
         signals: &Arc<SignalEngine>,
@@ -165,9 +170,9 @@ impl AnswerScanner {
 }
 
 impl AnswerFindings {
-    /// Whether what went on is not what the model said.
-    pub fn changed(&self) -> bool {
-        self.blocked.is_some() || !self.redacted.is_empty()
+    /// Whether there are none.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Response headers that tell of them, for answers whose headers have not gone on.

@@ -2,6 +2,7 @@
 //! become this one model; everything in it has been checked.
 
 mod backend;
+mod cache;
 mod clients;
 mod decision;
 mod load;
@@ -12,11 +13,15 @@ mod policy;
 mod read;
 mod shape;
 mod signal;
+mod tracing;
 mod yaml;
 
 use std::time::Duration;
 
 pub use backend::{Address, Backend, Balance, Ejection, HealthCheck, Reliability, RetryOn};
+pub use cache::{
+    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, CacheStore, Eviction,
+};
 pub use clients::{Access, ApiClient, Secret, UsageLimits};
 pub use decision::{
     Decision, FactorWeights, Fallback, LatencyAware, Limits, ModelRef, MultiFactor, Rule,
@@ -44,6 +49,7 @@ pub use signal::{
     KeywordOperator, KeywordTest, LanguageTest, Measure, PreferenceTest, Range, ReaskTest,
     SignalRule, SignalTest, StructureTest, Subject, SubjectKind, TurnKind,
 };
+pub use tracing::{TraceExporter, Tracing};
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +86,10 @@ pub struct RouterConfig {
     pub access: Access,
     /// How failing servers are treated that belong to no model of their own.
     pub reliability: Reliability,
+    /// Giving answers again.
+    pub cache: CacheConfig,
+    /// Where the spans of requests go; nowhere if there is none. Read once, when a process starts.
+    pub tracing: Option<Tracing>,
 }
 
 /// Headers that say who the client is. A proxy that authenticates must set them and take out what

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::cache::CachePolicy;
 use super::policy::{JailbreakPolicy, PiiPolicy, ResponseJailbreakPolicy};
 
 /// What a decision does to a request.
@@ -25,6 +26,8 @@ pub struct Plugins {
     pub tools: Option<ToolFilter>,
     /// Tools chosen by what the request is about.
     pub tool_selection: Option<ToolSelection>,
+    /// Caching instead of the global one.
+    pub cache: Override<CachePolicy>,
 }
 
 /// A file's word on a policy that is inherited otherwise: a decision's from the global one, which in

@@ -112,11 +112,11 @@ fn foreign_keys_are_warnings_and_typos_are_errors() {
         "
 default_model: m
 model_config: {m: {}}
-semantic_cache: {enabled: true, max_entries: 5}
+response_api: {enabled: true}
 brand_new_key: 1
 ",
         &[
-            "line 4: semantic_cache: accepted, and has no effect because answers are not cached",
+            "line 4: response_api: accepted, and has no effect because the Responses API is not served",
             "line 5: brand_new_key: unknown key, ignored",
         ],
     );

@@ -1,3 +1,4 @@
+mod caching;
 mod defects;
 mod plugins;
 mod signals;

@@ -169,6 +169,7 @@ mod tests {
             let client = Client {
                 user: user.map(str::to_owned),
                 groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+                ..Client::default()
             };
             assert_eq!(has_role(&test, &client), want, "{user:?} {groups:?}");
         };

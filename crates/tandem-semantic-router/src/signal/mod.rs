@@ -22,7 +22,9 @@ use tandem_classifier::{Analysis, Classifier, Heads, PiiSpan};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::config::{OnError, Override, RouterConfig, SignalTest, ToolSearch, ToolSelection};
+use crate::config::{
+    CacheMode, OnError, Override, RouterConfig, SignalTest, ToolSearch, ToolSelection,
+};
 use crate::request::{Client, Prompt};
 use anchor::Anchors;
 pub(crate) use anchor::cosine;
@@ -122,11 +124,15 @@ impl SignalEngine {
                 .is_some_and(|tools| !tools.tools.is_empty()),
             ..Heads::default()
         };
+        heads.embedding |= config.cache.enabled && config.cache.policy.mode == CacheMode::Semantic;
         let mut needed = Vec::new();
         for decision in &config.decisions {
             heads.jailbreak |= matches!(decision.plugins.jailbreak, Override::On(_));
             heads.pii |= matches!(decision.plugins.pii, Override::On(_));
             heads.embedding |= decision.plugins.tool_selection.is_some();
+            if let Override::On(policy) = &decision.plugins.cache {
+                heads.embedding |= policy.mode == CacheMode::Semantic;
+            }
             decision.rule.signals(&mut needed);
         }
         needed.sort_by_key(|signal| signal.0);
@@ -179,6 +185,16 @@ impl SignalEngine {
         engine.every_turn.domain = false;
         engine.every_turn.embedding = false;
         engine
+    }
+
+    /// Whether a language model is asked, whose answers may change.
+    pub(crate) fn asks_language_models(&self) -> bool {
+        !self.preferred.is_empty()
+    }
+
+    /// What the classifier is asked about every request.
+    pub(crate) fn heads(&self) -> Heads {
+        self.every_turn
     }
 
     /// Embeds the examples of all rules, so that the first request need not wait for it.

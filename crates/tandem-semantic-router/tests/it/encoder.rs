@@ -45,7 +45,12 @@ routing:
       modelRefs: [{model: m}]
 ";
 
-async fn router() -> Router {
+fn config() -> RouterConfig {
+    RouterConfig::parse(CONFIG, &|_| None).unwrap().config
+}
+
+/// A router that asks the shipped encoder.
+pub(crate) async fn router(config: RouterConfig) -> Router {
     let model = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../models/tandem-nano-encoder"
@@ -55,7 +60,6 @@ async fn router() -> Router {
         ..Settings::default()
     };
     let classifier = EncoderClassifier::nano(Path::new(model), settings).unwrap();
-    let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
     let router = Router::new(config, Arc::new(classifier));
     router.warm_up().await;
     router
@@ -83,7 +87,7 @@ fn matched(explanation: &Explanation, family: &str) -> Vec<String> {
 
 /// Share of the rows for which exactly the wanted rule of a family matches.
 async fn accuracy(family: &str, rows: &[(&str, &str)]) -> f64 {
-    let router = router().await;
+    let router = router(config()).await;
     let mut right = 0;
     for (text, want) in rows {
         let explanation = explain(&router, &[text]).await;
@@ -198,7 +202,7 @@ async fn hard_questions_are_told_from_easy_ones() {
 
 #[tokio::test]
 async fn a_repeated_question_is_noticed() {
-    let router = router().await;
+    let router = router(config()).await;
     let check = async |turns: &[&str], want: bool| {
         let explanation = explain(&router, turns).await;
         assert_eq!(
@@ -219,7 +223,7 @@ async fn a_repeated_question_is_noticed() {
 
 #[tokio::test]
 async fn similar_texts_match_examples() {
-    let router = router().await;
+    let router = router(config()).await;
     let check = async |text: &str, want: bool| {
         let explanation = explain(&router, &[text]).await;
         assert_eq!(

@@ -35,6 +35,7 @@ async fn router_with(example: &str, language_models: Option<Arc<dyn LanguageMode
     };
     let model = repository().join("models/tandem-nano-encoder");
     let parts = Parts {
+        cache: Arc::default(),
         classifier: Arc::new(EncoderClassifier::nano(&model, settings).unwrap()),
         language_models,
         statistics: Arc::new(ModelStatistics::default()),
@@ -371,6 +372,7 @@ async fn gateway() {
         let asking = Client {
             user: Some(client.name.clone()),
             groups: client.groups.clone(),
+            ..Client::default()
         };
         let request = RouteRequest {
             endpoint: Endpoint::Chat,

@@ -6,6 +6,7 @@
     reason = "a test says what it got, or why it did nothing"
 )]
 
+mod caching;
 mod encoder;
 mod examples;
 mod files;

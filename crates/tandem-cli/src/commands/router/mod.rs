@@ -5,7 +5,7 @@ mod flags;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use tandem_gateway::{
     Api, ApiOptions, ExtProc, ExtProcError, ExtProcOptions, GatewayMetrics, metrics_routes,
+    register_cache,
 };
 use tandem_runtime::Lifecycle;
 use tandem_runtime::http::{self, HttpOptions};
@@ -84,6 +85,13 @@ pub(crate) struct RouterArgs {
     endpoint_picker: EndpointPickerArgs,
 }
 
+impl RouterArgs {
+    /// The router configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+}
+
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &RouterArgs) -> Result<()> {
     block_on(serve(args))
@@ -138,8 +146,10 @@ impl Running {
         let (envoy, pages) = (Lifecycle::new(), Lifecycle::new());
         let mut registry = Registry::default();
         let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-        let router = super::router(config, Arc::clone(&classifier), Arc::default());
+        let classifier_of = Arc::clone(&classifier);
+        let router = super::router(config, classifier_of, Arc::default(), Arc::default());
         router.warm_up().await;
+        register_cache(&mut registry, Arc::clone(router.cache()));
         let router = Arc::new(ArcSwap::from_pointee(router));
         let shared = (Arc::clone(&router), Arc::clone(&classifier));
         let reloader = Reloader::new(first, shared.0, shared.1, &mut registry);

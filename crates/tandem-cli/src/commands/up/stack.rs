@@ -12,7 +12,7 @@ use futures::future::try_join_all;
 use prometheus_client::registry::Registry;
 use tandem_classifier::{EncoderClassifier, Settings};
 use tandem_frontend::Frontend;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts};
+use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts, register_cache};
 use tandem_runtime::Lifecycle;
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
@@ -293,8 +293,9 @@ async fn gateway(
     let upstream = format!("http://{authority}").parse()?;
     let mut registry = Registry::default();
     let metrics = Arc::new(GatewayMetrics::register(&mut registry));
-    let router = router(config, classifier, Arc::default());
+    let router = router(config, classifier, Arc::default(), Arc::default());
     router.warm_up().await;
+    register_cache(&mut registry, Arc::clone(router.cache()));
     let options = GatewayOptions {
         max_body_bytes: args.frontend.body_limit_bytes(),
         drain_timeout: DRAIN_TIMEOUT,

@@ -147,7 +147,7 @@ const PARTS: &[&[&str]] = &[
     &["", "bert_model: {threshold: 0.33, model_id: x}\n"],
     &[
         "",
-        "semantic_cache: {enabled: true, max_entries: 5}\nresponse_api: {enabled: true}\n",
+        "semantic_cache: {enabled: true, max_entries: 5, similarity_threshold: 0.9, ttl_seconds: 0}\nresponse_api: {enabled: true}\n",
     ],
     &[
         "",

@@ -5,7 +5,9 @@ use super::provider::{effort, require_model};
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Found, SignalRules};
 use super::selection::selection;
-use crate::config::{Decision, ModelConfig, ModelRef, OnError, Rule, SecurityPolicy, ToolSearch};
+use crate::config::{
+    CachePolicy, Decision, ModelConfig, ModelRef, OnError, Rule, SecurityPolicy, ToolSearch,
+};
 
 /// What decisions may refer to.
 pub(super) struct Context<'a, 'r> {
@@ -15,6 +17,8 @@ pub(super) struct Context<'a, 'r> {
     pub(super) defaults: &'a SecurityPolicy,
     /// The global tool database, whose settings are the defaults of the plugin.
     pub(super) tools: Option<&'a ToolSearch>,
+    /// The global use of the cache, whose settings are the defaults of the plugin.
+    pub(super) cache: &'a CachePolicy,
     /// What a decision without conditions means.
     pub(super) empty: Rule,
 }
@@ -41,7 +45,7 @@ fn decision<'r>(cursor: Cursor<'r>, context: &mut Context<'_, 'r>) -> Option<Dec
         Some(rules) => rule(rules, context),
         None => Some(context.empty.clone()),
     };
-    let plugins = plugin::plugins(&section, context.defaults, context.tools);
+    let plugins = plugin::plugins(&section, context);
     let models = section.list("modelRefs");
     if models.is_empty() && plugins.fast_response.is_none() {
         section.at.error("`modelRefs` must name at least one model");

@@ -6,7 +6,7 @@ use super::provider::{
 };
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, plugin};
+use super::{cache, extension, plugin, tracing};
 use crate::config::{
     Address, Backend, Identity, JailbreakPolicy, ModelConfig, Override, PiiPolicy, RouterConfig,
     Rule, SecurityPolicy, Strategy, UnknownModels,
@@ -27,11 +27,15 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
     let tools = root
         .section("tools")
         .and_then(|tools| plugin::global_tools(&tools, tool_threshold));
+    let cache = root.section("semantic_cache");
+    let cache = cache.map(|section| cache::read(&section));
+    let cache = cache.unwrap_or_default();
     let mut context = Context {
         models: &mut models,
         signals: &mut signals,
         defaults: &extension.security,
         tools: tools.as_ref(),
+        cache: &cache.policy,
         empty: Rule::Never,
     };
     let decisions = decision::read(root.list("decisions"), &mut context);
@@ -54,6 +58,8 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         tools,
         access: extension.access,
         reliability: extension.reliability,
+        cache,
+        tracing: tracing::read(root),
     }
 }
 

@@ -6,10 +6,10 @@ use super::flat::{default_model, strategy};
 use super::provider::{Families, external_models, families, family_of, heaviest, loras, pricing};
 use super::reader::{Cursor, Section};
 use super::rules::{Defaults, SignalRules};
-use super::{extension, features, plugin};
+use super::{cache, extension, features, plugin, tracing};
 use crate::config::{
-    Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy, ToolSearch,
-    UnknownModels,
+    CacheConfig, Identity, ModelConfig, Reliability, RouterConfig, Rule, SecurityPolicy, Strategy,
+    ToolSearch, Tracing, UnknownModels,
 };
 
 pub(super) fn read(root: &Section<'_>) -> RouterConfig {
@@ -48,6 +48,7 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         signals: &mut signals,
         defaults: &extension.security,
         tools: global.tools.as_ref(),
+        cache: &global.cache.policy,
         empty: Rule::Always,
     };
     let decisions = match &routing {
@@ -74,6 +75,8 @@ pub(super) fn read(root: &Section<'_>) -> RouterConfig {
         tools: global.tools,
         access: extension.access,
         reliability: extension.reliability,
+        cache: global.cache,
+        tracing: global.tracing,
     }
 }
 
@@ -167,6 +170,8 @@ struct Global {
     external_models: Vec<crate::config::ExternalModel>,
     identity: Identity,
     tools: Option<ToolSearch>,
+    cache: CacheConfig,
+    tracing: Option<Tracing>,
 }
 
 impl Global {
@@ -180,6 +185,8 @@ impl Global {
             external_models: Vec::new(),
             identity: Identity::default(),
             tools: None,
+            cache: CacheConfig::default(),
+            tracing: None,
         };
         let Some(section) = root.section("global") else {
             return global;
@@ -193,11 +200,15 @@ impl Global {
                 global.modules(&modules);
             }
         }
-        let authz = section
-            .section("services")
-            .and_then(|services| services.section("authz"));
+        let services = section.section("services");
+        global.tracing = services.as_ref().and_then(tracing::read);
+        let authz = services.and_then(|services| services.section("authz"));
         if let Some(identity) = authz.and_then(|authz| authz.section("identity")) {
             global.identity(&identity);
+        }
+        let stores = section.section("stores");
+        if let Some(cache) = stores.and_then(|stores| stores.section("response_cache")) {
+            global.cache = cache::read(&cache);
         }
         let tools = section
             .section("integrations")

@@ -1,6 +1,7 @@
 //! From a tree of YAML to the checked model.
 
 mod backend;
+mod cache;
 mod decision;
 mod extension;
 mod features;
@@ -13,6 +14,7 @@ mod rules;
 mod selection;
 mod signal;
 mod substitute;
+mod tracing;
 pub(super) mod tree;
 
 pub use reader::Problem;

@@ -1,10 +1,12 @@
 //! Plugins of decisions, and the policies that they share with the global sections.
 
+use super::cache;
+use super::decision::Context;
 use super::reader::{Cursor, Section};
 use crate::config::{
     HeaderMutation, JailbreakPolicy, OnError, Override, PiiAction, PiiPolicy, PiiTypes, Plugins,
-    PromptMode, RequestParams, ResponseAction, ResponseJailbreakPolicy, SecurityPolicy,
-    SystemPrompt, ToolFilter, ToolMode, ToolSearch, ToolSelection,
+    PromptMode, RequestParams, ResponseAction, ResponseJailbreakPolicy, SystemPrompt, ToolFilter,
+    ToolMode, ToolSearch, ToolSelection,
 };
 
 /// Names of what `on_error` may say.
@@ -25,11 +27,8 @@ const TOP_K: usize = 3;
 /// Least similarity of a tool when none is configured.
 const TOOL_THRESHOLD: f32 = 0.2;
 
-pub(super) fn plugins(
-    section: &Section<'_>,
-    defaults: &SecurityPolicy,
-    tools: Option<&ToolSearch>,
-) -> Plugins {
+pub(super) fn plugins(section: &Section<'_>, context: &Context<'_, '_>) -> Plugins {
+    let defaults = context.defaults;
     let mut plugins = Plugins::default();
     for cursor in section.list("plugins") {
         let Some(plugin) = cursor.section() else {
@@ -67,7 +66,10 @@ pub(super) fn plugins(
             "request_params" if enabled => plugins.request_params = Some(request_params(&section)),
             "tools" if enabled => plugins.tools = Some(tool_filter(&section)),
             "tool_selection" if enabled => {
-                plugins.tool_selection = tool_selection(&section, tools);
+                plugins.tool_selection = tool_selection(&section, context.tools);
+            }
+            "semantic-cache" | "response_cache" => {
+                plugins.cache = cache::plugin(&section, context.cache);
             }
             // The others are known, have been warned of, and do nothing.
             _ => {}

@@ -1,8 +1,8 @@
 //! The flat layout of v0.1.0.
 
 use super::parts::{
-    COMMAND_LINE, DECISIONS, DOMAINS, EFFORTS, EMBEDDINGS, EXTERNAL_MODELS, FAMILIES, KEYWORDS,
-    LORAS, NAMED_RULES, NO_ANSWER_CHECKS, NO_CACHE, NO_KUBERNETES, NO_RESPONSES, ON_CPU, ON_ERROR,
+    CACHE, COMMAND_LINE, DECISIONS, DOMAINS, EFFORTS, EMBEDDINGS, EXTERNAL_MODELS, FAMILIES,
+    KEYWORDS, LORAS, NAMED_RULES, NO_ANSWER_CHECKS, NO_KUBERNETES, NO_RESPONSES, ON_CPU, ON_ERROR,
     OWN_MODEL, PREFERENCES, PRICING, STRATEGIES, TANDEM, TOOLS, UNREAD,
 };
 use super::{Field, Shape, field};
@@ -52,34 +52,6 @@ const HALLUCINATION: Shape = Shape::Object(&[
         "what a finding leads to",
     )
     .unused(NO_ANSWER_CHECKS),
-]);
-
-const CACHE: Shape = Shape::Object(&[
-    field("enabled", Shape::Bool, "whether answers are cached"),
-    field(
-        "backend_type",
-        Shape::Choice(&["memory", "milvus", "redis", "hybrid"]),
-        "where they are kept",
-    ),
-    field(
-        "similarity_threshold",
-        Shape::FRACTION,
-        "least cosine similarity",
-    ),
-    field("max_entries", Shape::COUNT, "most answers"),
-    field("ttl_seconds", Shape::COUNT, "how long they are kept"),
-    field(
-        "eviction_policy",
-        Shape::Choice(&["fifo", "lru", "lfu"]),
-        "which are dropped first",
-    ),
-    field("backend_config_path", Shape::Text, "settings of the store"),
-    field("embedding_model", Shape::Text, "model of the keys"),
-    field("use_hnsw", Shape::Bool, "index"),
-    field("hnsw_m", Shape::POSITIVE, "index"),
-    field("hnsw_ef_construction", Shape::POSITIVE, "index"),
-    field("hnsw_ef_search", Shape::POSITIVE, "index"),
-    field("max_memory_entries", Shape::COUNT, "index"),
 ]);
 
 const RESPONSES: Shape = Shape::Object(&[
@@ -159,12 +131,14 @@ pub(super) const OBSERVABILITY: Shape = Shape::Object(&[
             ),
         ]),
         "metrics",
-    ),
+    )
+    .unused(COMMAND_LINE),
     field(
         "tracing",
         Shape::Object(&[
             field("enabled", Shape::Bool, "whether spans are sent"),
-            field("provider", Shape::Text, "kind of tracing"),
+            field("provider", Shape::Text, "kind of tracing")
+                .unused("spans are OpenTelemetry's, whatever it is called"),
             field(
                 "exporter",
                 Shape::Object(&[
@@ -376,12 +350,12 @@ pub(super) const FIELDS: &[Field] = &[
         HALLUCINATION,
         "checks of answers",
     ),
-    field("semantic_cache", CACHE, "cache of answers").unused(NO_CACHE),
+    field("semantic_cache", CACHE, "cache of answers"),
     field("response_api", RESPONSES, "the Responses API").unused(NO_RESPONSES),
     field("tools", TOOLS, "choosing tools"),
     field("api", API, "classification API")
         .unused("the classification API limits its batches itself"),
-    field("observability", OBSERVABILITY, "metrics and tracing").unused(COMMAND_LINE),
+    field("observability", OBSERVABILITY, "metrics and tracing"),
     field("router", Shape::Any, "settings of older versions").unused(UNREAD),
     field(
         "tandem",

@@ -3,8 +3,8 @@
 use super::flat::{API, OBSERVABILITY};
 use super::gateway::RELIABILITY;
 use super::parts::{
-    COMMAND_LINE, DECISIONS, DOMAINS, EFFORTS, EMBEDDINGS, EXTERNAL_MODELS, FAMILIES, KEYWORDS,
-    LORAS, NAMED_RULES, NO_ANSWER_CHECKS, NO_CACHE, NO_KUBERNETES, NO_RESPONSES, ON_ERROR,
+    CACHE, COMMAND_LINE, DECISIONS, DOMAINS, EFFORTS, EMBEDDINGS, EXTERNAL_MODELS, FAMILIES,
+    KEYWORDS, LORAS, NAMED_RULES, NO_ANSWER_CHECKS, NO_KUBERNETES, NO_RESPONSES, ON_ERROR,
     OWN_MODEL, PREDICATE, PREFERENCES, PRICING, RULE_REFERENCE, STRATEGIES, SUBJECTS, TANDEM,
     TOOLS, note,
 };
@@ -405,7 +405,7 @@ const ROUTER: Shape = Shape::Object(&[
 const SERVICES: Shape = Shape::Object(&[
     field("api", API, "").unused("the classification API limits its batches itself"),
     field("response_api", Shape::Any, "").unused(NO_RESPONSES),
-    field("observability", OBSERVABILITY, "").unused(COMMAND_LINE),
+    field("observability", OBSERVABILITY, "metrics and tracing"),
     field(
         "authz",
         Shape::Object(&[
@@ -451,7 +451,7 @@ const GLOBAL: Shape = Shape::Object(&[
     field(
         "stores",
         Shape::Object(&[
-            field("response_cache", Shape::Any, "cache of answers").unused(NO_CACHE),
+            field("response_cache", CACHE, "cache of answers"),
             field("memory", Shape::Any, "").unused("there is no memory of users"),
             field("vector_store", Shape::Any, "").unused("no documents are retrieved"),
         ]),

@@ -1,6 +1,6 @@
 //! Plugins of decisions.
 
-use super::parts::{NO_ANSWER_CHECKS, NO_CACHE, ON_ERROR};
+use super::parts::{CACHE_POLICY, NO_ANSWER_CHECKS, ON_ERROR};
 use super::{Field, PluginKind, Shape, field};
 
 pub(super) const ENVELOPE: &[Field] = &[
@@ -49,6 +49,18 @@ pub(super) const RESPONSE_JAILBREAK: &[Field] = &[
         "what happens to an answer of that kind",
     ),
     field("on_error", ON_ERROR, "what a failed classifier means"),
+];
+
+const CACHE: &[Field] = &[
+    field("enabled", Shape::Bool, "off means that a model is asked"),
+    CACHE_POLICY[0],
+    CACHE_POLICY[1],
+    CACHE_POLICY[2],
+    CACHE_POLICY[3],
+    CACHE_POLICY[4],
+    field("request_controls", Shape::Any, "").unused("clients may always ask for a fresh answer"),
+    field("personalized", Shape::Any, "").unused("there is no memory of users"),
+    field("revision", Shape::Any, "").unused("answers are found by everything that led to them"),
 ];
 
 const HEADERS: Shape = Shape::List(&Shape::Object(&[
@@ -187,19 +199,8 @@ pub(super) const KINDS: &[PluginKind] = &[
                 .unused("tools are ranked by similarity alone"),
         ],
     ),
-    unused(
-        "semantic-cache",
-        Shape::Object(&[
-            field("enabled", Shape::Bool, "whether answers are cached"),
-            field(
-                "similarity_threshold",
-                Shape::FRACTION,
-                "least cosine similarity",
-            ),
-        ]),
-        NO_CACHE,
-    ),
-    unused("response_cache", Shape::Any, NO_CACHE),
+    used("semantic-cache", CACHE),
+    used("response_cache", CACHE),
     unused(
         "hallucination",
         Shape::Object(&[

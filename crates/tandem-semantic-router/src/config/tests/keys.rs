@@ -327,6 +327,35 @@ fn plugin_keys() {
 }
 
 #[test]
+fn tracing_keys() {
+    let probe = |c: &RouterConfig| debug(&c.tracing);
+    check(
+        "observability: {tracing: {enabled: true, exporter: {type: otlp, endpoint: 'jaeger:4317', insecure: true}, sampling: {type: probabilistic, rate: 0.5}, resource: {service_name: s, service_version: v, deployment_environment: e}}}",
+        probe,
+        "None",
+        r#"Some(Tracing { exporter: Otlp { endpoint: "jaeger:4317", insecure: true }, share: 0.5, resource: [("service.name", "s"), ("service.version", "v"), ("deployment.environment.name", "e")] })"#,
+    );
+    check(
+        "observability: {tracing: {enabled: true}}",
+        probe,
+        "None",
+        r#"Some(Tracing { exporter: Otlp { endpoint: "localhost:4317", insecure: false }, share: 1.0, resource: [] })"#,
+    );
+    check(
+        "observability: {tracing: {enabled: true, exporter: {type: stdout}, sampling: {type: always_off, rate: 0.5}}}",
+        probe,
+        "None",
+        "Some(Tracing { exporter: Stdout, share: 0.0, resource: [] })",
+    );
+    check(
+        "observability: {tracing: {enabled: false, exporter: {type: stdout}}}",
+        probe,
+        "None",
+        "None",
+    );
+}
+
+#[test]
 fn global_keys() {
     let jailbreak = |c: &RouterConfig| debug(&c.security.jailbreak);
     check(
@@ -393,4 +422,84 @@ fn global_keys() {
         "Inherit",
         r#"On(PiiPolicy { types: Only(["AGE"]), threshold: 0.7, action: Block, on_error: Block, scan_response: false })"#,
     );
+}
+
+#[test]
+fn cache_keys() {
+    let policy = |probe: fn(&CachePolicy) -> String| move |c: &RouterConfig| probe(&c.cache.policy);
+    check(
+        "semantic_cache: {enabled: true}",
+        |c| debug(&c.cache.enabled),
+        "false",
+        "true",
+    );
+    check(
+        "semantic_cache: {similarity_threshold: 0.9}",
+        policy(|p| debug(&p.threshold)),
+        "0.75",
+        "0.9",
+    );
+    check(
+        "semantic_cache: {similarity_threshold: 0.9, semantic: {similarity_threshold: 0.8}}",
+        policy(|p| debug(&p.threshold)),
+        "0.75",
+        "0.8",
+    );
+    check(
+        "semantic_cache: {mode: exact}",
+        policy(|p| debug(&p.mode)),
+        "Semantic",
+        "Exact",
+    );
+    check(
+        "semantic_cache: {scope: tenant}",
+        policy(|p| debug(&p.scope)),
+        "Client",
+        "Team",
+    );
+    check(
+        "semantic_cache: {ttl_seconds: 60}",
+        policy(|p| debug(&p.ttl)),
+        "Some(3600s)",
+        "Some(60s)",
+    );
+    check(
+        "semantic_cache: {ttl_seconds: 0}",
+        policy(|p| debug(&p.ttl)),
+        "Some(3600s)",
+        "None",
+    );
+    check(
+        "semantic_cache: {max_bytes: 1000, max_entries: 5, eviction_policy: fifo}",
+        |c| debug(&c.cache.limits),
+        "CacheLimits { max_bytes: 134217728, max_entries: None, eviction: Lru }",
+        "CacheLimits { max_bytes: 1000, max_entries: Some(5), eviction: Fifo }",
+    );
+    let plugin = |c: &RouterConfig| {
+        decision(c, |decision| match &decision.plugins.cache {
+            Override::Inherit => "inherits".to_owned(),
+            Override::Off => "off".to_owned(),
+            Override::On(policy) => {
+                format!("{:?} {} {:?}", policy.mode, policy.threshold, policy.ttl)
+            }
+        })
+    };
+    for (kind, configuration, want) in [
+        ("semantic-cache", "{enabled: false}", "off"),
+        (
+            "semantic-cache",
+            "{enabled: true, similarity_threshold: 0.95}",
+            "Semantic 0.95 Some(9s)",
+        ),
+        (
+            "response_cache",
+            "{mode: exact, ttl_seconds: 5}",
+            "Exact 0.75 Some(5s)",
+        ),
+    ] {
+        let set = format!(
+            "semantic_cache: {{ttl_seconds: 9}}\ndecisions: [{{name: d, modelRefs: [{{model: m}}], plugins: [{{type: {kind}, configuration: {configuration}}}]}}]"
+        );
+        check(&set, plugin, "none", want);
+    }
 }

@@ -129,8 +129,8 @@ async fn roles_come_from_the_client() {
         let config = config(signals, &[decision]);
         let router = Router::new(config, Arc::new(FixedClassifier::default()));
         let client = Client {
-            user: None,
             groups: vec!["ops".into()],
+            ..Client::default()
         };
         let routed = decide_for(&router, &user("x"), &client).await;
         assert_eq!(routed.explanation.decision.as_deref(), Some(decision.0));
@@ -241,6 +241,7 @@ decisions:
             classifier: Arc::new(FixedClassifier::default()),
             language_models: Some(Arc::clone(&judge) as _),
             statistics: Arc::default(),
+            cache: Arc::default(),
         };
         let router = Router::with_parts(config.clone(), parts);
         let before = tokio::time::Instant::now();

@@ -1,0 +1,273 @@
+//! Answers in this process.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Selector;
+use super::entry::{Asked, Entry, Moment};
+use super::key::Key;
+use crate::config::{CacheLimits, Eviction};
+
+/// Most entries of a word that are looked at: newer ones first.
+const MOST_POSTINGS: usize = 256;
+/// Words by which candidates are found: the rarest of the question.
+const RAREST: usize = 3;
+/// Most candidates that are compared with a question.
+const MOST_CANDIDATES: usize = 16;
+/// Most expired entries that one insertion drops, so that none takes long.
+const SWEEP: usize = 32;
+
+/// Answers up to a number of bytes. Every operation holds the lock for some map look-ups only:
+/// questions are compared outside of it.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    pub(crate) entries: usize,
+    pub(crate) bytes: usize,
+    /// Dropped to make room.
+    pub(crate) evicted: u64,
+    /// Dropped because their time was over.
+    pub(crate) expired: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    limits: CacheLimits,
+    entries: HashMap<Key, Held>,
+    /// Keys by when they were last used, or, first in first out, stored.
+    order: BTreeMap<u64, Key>,
+    expiries: BTreeSet<(Moment, Key)>,
+    /// Entries by the words of their questions; in the order in which they were stored.
+    postings: HashMap<(Key, u64), BTreeMap<u64, Key>>,
+    clock: u64,
+    occupancy: Occupancy,
+}
+
+#[derive(Debug)]
+struct Held {
+    entry: Arc<Entry>,
+    /// Place in the order of use.
+    used: u64,
+    /// Place in the postings.
+    stored: u64,
+}
+
+impl MemoryStore {
+    pub(crate) fn new(limits: CacheLimits) -> Self {
+        Self {
+            state: Mutex::new(State {
+                limits,
+                entries: HashMap::new(),
+                order: BTreeMap::new(),
+                expiries: BTreeSet::new(),
+                postings: HashMap::new(),
+                clock: 0,
+                occupancy: Occupancy::default(),
+            }),
+        }
+    }
+
+    /// Takes over other limits, and drops what is beyond them.
+    pub(crate) fn limit(&self, limits: CacheLimits) {
+        let mut state = self.state.lock();
+        state.limits = limits;
+        state.make_room();
+    }
+
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        self.state.lock().occupancy
+    }
+
+    /// The answer to this very request.
+    pub(crate) fn get(&self, key: Key, now: Moment) -> Option<Arc<Entry>> {
+        self.state.lock().get(key, now)
+    }
+
+    /// Entries with the same surroundings that share words with a question, the most likely first.
+    pub(crate) fn candidates(&self, rest: Key, terms: &[u64], now: Moment) -> Vec<Arc<Entry>> {
+        self.state.lock().candidates(rest, terms, now)
+    }
+
+    /// Stores an answer in place of an older one; whether there is room for it.
+    pub(crate) fn insert(&self, entry: Arc<Entry>, now: Moment) -> bool {
+        self.state.lock().insert(entry, now)
+    }
+
+    /// Drops what is selected; how many that were.
+    pub(crate) fn remove(&self, selector: &Selector) -> usize {
+        let mut state = self.state.lock();
+        let keys: Vec<Key> = match selector {
+            Selector::Key(key) => state
+                .entries
+                .contains_key(key)
+                .then_some(*key)
+                .into_iter()
+                .collect(),
+            Selector::All => state.entries.keys().copied().collect(),
+            Selector::Model(_) | Selector::Decision(_) => {
+                let entries = state.entries.values();
+                let selected = entries.filter(|held| selector.selects(&held.entry));
+                selected.map(|held| held.entry.key).collect()
+            }
+        };
+        for key in &keys {
+            state.remove(*key);
+        }
+        keys.len()
+    }
+}
+
+impl State {
+    fn get(&mut self, key: Key, now: Moment) -> Option<Arc<Entry>> {
+        let held = self.entries.get(&key)?;
+        if held.entry.is_expired(now) {
+            self.remove(key);
+            self.occupancy.expired += 1;
+            return None;
+        }
+        self.touch(key);
+        self.entries.get(&key).map(|held| Arc::clone(&held.entry))
+    }
+
+    fn touch(&mut self, key: Key) {
+        if self.limits.eviction == Eviction::Fifo {
+            return;
+        }
+        let tick = self.tick();
+        if let Some(held) = self.entries.get_mut(&key) {
+            self.order.remove(&held.used);
+            held.used = tick;
+            self.order.insert(tick, key);
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn candidates(&self, rest: Key, terms: &[u64], now: Moment) -> Vec<Arc<Entry>> {
+        let mut found: Vec<&BTreeMap<u64, Key>> = terms
+            .iter()
+            .filter_map(|term| self.postings.get(&(rest, *term)))
+            .collect();
+        found.sort_by_key(|postings| postings.len());
+        let mut shared: HashMap<Key, (usize, u64)> = HashMap::new();
+        for postings in found.iter().take(RAREST) {
+            for (stored, key) in postings.iter().rev().take(MOST_POSTINGS) {
+                shared.entry(*key).or_insert((0, *stored)).0 += 1;
+            }
+        }
+        let mut best: Vec<(Key, (usize, u64))> = shared.into_iter().collect();
+        best.sort_unstable_by_key(|(_, likely)| std::cmp::Reverse(*likely));
+        let entries = best.iter().filter_map(|(key, _)| self.entries.get(key));
+        entries
+            .map(|held| &held.entry)
+            .filter(|entry| !entry.is_expired(now))
+            .take(MOST_CANDIDATES)
+            .cloned()
+            .collect()
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>, now: Moment) -> bool {
+        self.remove(entry.key);
+        self.sweep(now);
+        if entry.bytes() > self.limits.max_bytes || entry.is_expired(now) {
+            return false;
+        }
+        let (used, stored) = (self.tick(), self.tick());
+        self.occupancy.bytes += entry.bytes();
+        self.occupancy.entries += 1;
+        self.order.insert(used, entry.key);
+        if let Some(expires) = entry.expires {
+            self.expiries.insert((expires, entry.key));
+        }
+        for place in places(&entry) {
+            self.postings
+                .entry(place)
+                .or_default()
+                .insert(stored, entry.key);
+        }
+        let key = entry.key;
+        self.entries.insert(
+            key,
+            Held {
+                entry,
+                used,
+                stored,
+            },
+        );
+        self.make_room();
+        true
+    }
+
+    fn sweep(&mut self, now: Moment) {
+        for _ in 0..SWEEP {
+            match self.expiries.first() {
+                Some((expires, key)) if *expires <= now => {
+                    let key = *key;
+                    self.remove(key);
+                    self.occupancy.expired += 1;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        while self.occupancy.bytes > self.limits.max_bytes
+            || self
+                .limits
+                .max_entries
+                .is_some_and(|most| self.occupancy.entries > most)
+        {
+            let Some((_, key)) = self.order.first_key_value() else {
+                return;
+            };
+            let key = *key;
+            self.remove(key);
+            self.occupancy.evicted += 1;
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(held) = self.entries.remove(&key) else {
+            return;
+        };
+        let Held {
+            entry,
+            used,
+            stored,
+        } = held;
+        self.order.remove(&used);
+        if let Some(expires) = entry.expires {
+            self.expiries.remove(&(expires, key));
+        }
+        for place in places(&entry) {
+            if let Some(postings) = self.postings.get_mut(&place) {
+                postings.remove(&stored);
+                if postings.is_empty() {
+                    self.postings.remove(&place);
+                }
+            }
+        }
+        self.occupancy.entries -= 1;
+        self.occupancy.bytes -= entry.bytes();
+    }
+}
+
+/// Where an entry is in the postings.
+fn places(entry: &Entry) -> Vec<(Key, u64)> {
+    let place = |asked: &Asked| asked.terms.iter().map(|term| (asked.rest, *term)).collect();
+    entry.question.as_ref().map(place).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
