@@ -14,8 +14,8 @@ FUZZ_SECONDS ?= 60
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-cache bench-encoder bench-frontend bench-index bench-prefix-cache bench-router eval-models \
-	fuzz train clean
+	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
+	bench-router eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem pro
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -84,6 +84,10 @@ bench-router: build $(VENV)/installed ## What the router adds to a request behin
 	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin no_op_extproc --bin load
 	$(CARGO) bench -p tandem-semantic-router --bench route -- decide
 	$(PYTHON) bench/router.py $(ARGS)
+
+bench-gateway: build $(VENV)/installed ## What the gateway costs as a proxy, beside Envoy (ARGS=--quick takes a minute)
+	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin mock_model --bin load
+	$(PYTHON) bench/gateway.py $(ARGS)
 
 # libFuzzer needs compiler flags that stable Rust keeps to itself. What is found new stays out of
 # the committed corpus: copy there what is worth it.

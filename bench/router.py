@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "e2e"), str(ROOT / "e2e/extproc")]
 
 from envoy_process import Door, Envoy  # noqa: E402
-from processes import cpu_seconds, rss_mib  # noqa: E402
+from processes import cpu_seconds, load, rss_mib  # noqa: E402
 from raw_http import request  # noqa: E402
 from router_process import Router  # noqa: E402
 from tandem_process import Lines  # noqa: E402
@@ -106,13 +106,8 @@ class Bench:
 
     def drive(self, door: str, *flags: str) -> dict:
         """Loads a door with prompts that were never sent before."""
-        command = [self.load, "--port", self.envoy.port(door), "--text", TEXT]
-        command += ["--expect", ANSWER["id"], "--first", next(self.numbers) * 1_000_000, *flags]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        if done.returncode != 0:
-            reason = done.stderr.partition("\n")[0]
-            raise SystemExit(f"malfunction: {door}: {reason}")
-        report = json.loads(done.stdout)
+        flags = ("--expect", ANSWER["id"], "--first", next(self.numbers) * 1_000_000, *flags)
+        report = load(self.load, door, self.envoy.port(door), "--text", TEXT, *flags)
         # Words in disorder may look like an attack now and then.
         if report["unexpected"] > len(report["latencies_ms"]) / 1000:
             raise SystemExit(f"malfunction: {door}: {report['unexpected']} answers of its own")
@@ -150,8 +145,8 @@ class Bench:
         return median(self.differences(door, figure))
 
     def report(self) -> None:
-        load, cpus = os.getloadavg()[0], os.cpu_count()
-        print(f"\nmedians of {self.plan.rounds} rounds; load average {load:.1f} on {cpus} CPUs;")
+        busy, cpus = os.getloadavg()[0], os.cpu_count()
+        print(f"\nmedians of {self.plan.rounds} rounds; load average {busy:.1f} on {cpus} CPUs;")
         print("latencies in ms, at a fixed rate; CPU in ms a request, as fast as clients can;")
         print("'added' is over the no-op server\n")
         print("| ExtProc | p50 | added | p99 | added | Envoy CPU | server CPU | added | req/s |")

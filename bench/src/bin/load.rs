@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use serde::Serialize;
 
@@ -49,6 +49,9 @@ struct Args {
     /// What the answer of the model has and no other answer.
     #[arg(long)]
     expect: String,
+    /// Ask for streams: what is printed is the time to the first event.
+    #[arg(long)]
+    stream: bool,
     /// Number of the first prompt, so that runs do not repeat each other's.
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -131,11 +134,21 @@ fn client(
         if number >= args.requests || due >= schedule.end {
             return Ok((latencies, unexpected));
         }
-        let request = request(&prompt(words, args, args.first + number));
+        let request = request(&prompt(words, args, args.first + number), args.stream);
         let began = start_at(due);
         stream.write_all(&request)?;
-        let answer = read_answer(&mut reader)?;
+        let length = read_head(&mut reader)?;
+        let mut answer = match length {
+            Some(length) => read_text(&mut reader, length)?,
+            None => read_chunk(&mut reader)?,
+        };
         latencies.push(began.elapsed().as_secs_f64() * 1000.0);
+        let mut more = length.is_none();
+        while more {
+            let chunk = read_chunk(&mut reader)?;
+            more = !chunk.is_empty();
+            answer += &chunk;
+        }
         unexpected += u64::from(!answer.contains(&args.expect));
     }
 }
@@ -175,11 +188,14 @@ fn prompt(words: &[&str], args: &Args, number: u64) -> String {
     format!("Letter {number}: {}", chosen.join(" "))
 }
 
-fn request(prompt: &str) -> Vec<u8> {
-    let body = serde_json::json!({
+fn request(prompt: &str, stream: bool) -> Vec<u8> {
+    let mut body = serde_json::json!({
         "model": "auto",
         "messages": [{ "role": "user", "content": prompt }],
     });
+    if stream {
+        body["stream"] = true.into();
+    }
     let body = body.to_string();
     let length = body.len();
     let head =
@@ -187,11 +203,13 @@ fn request(prompt: &str) -> Vec<u8> {
     format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn read_answer(reader: &mut impl BufRead) -> Result<String> {
+/// How long the body is; `None` if it comes in chunks.
+fn read_head(reader: &mut impl BufRead) -> Result<Option<usize>> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     ensure!(line.contains(" 200 "), "the answer is {line:?}");
     let mut length = None;
+    let mut chunked = false;
     loop {
         line.clear();
         ensure!(reader.read_line(&mut line)? > 0, "the connection closed");
@@ -200,12 +218,29 @@ fn read_answer(reader: &mut impl BufRead) -> Result<String> {
             break;
         }
         if let Some(value) = field.strip_prefix("content-length:") {
-            length = Some(value.trim().parse::<usize>()?);
+            length = Some(value.trim().parse()?);
         }
+        chunked |= field == "transfer-encoding: chunked";
     }
-    let Some(length) = length else {
-        bail!("the answer has no content-length");
-    };
+    ensure!(
+        length.is_some() || chunked,
+        "the answer has no content-length"
+    );
+    Ok(length)
+}
+
+/// Empty at the end.
+fn read_chunk(reader: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let length = usize::from_str_radix(line.trim_end(), 16)?;
+    let text = read_text(reader, length)?;
+    line.clear();
+    reader.read_line(&mut line)?;
+    Ok(text)
+}
+
+fn read_text(reader: &mut impl BufRead, length: usize) -> Result<String> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     Ok(String::from_utf8(body)?)

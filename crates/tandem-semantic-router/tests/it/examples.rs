@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tandem_classifier::{EncoderClassifier, Settings};
+use tandem_semantic_router::config::ModelConfig;
 use tandem_semantic_router::{
     CallError, ChatCall, Client, Endpoint, Explanation, Forward, LanguageModels, ModelStatistics,
     Parts, RouteRequest, Routed, Router, RouterConfig, Routing,
@@ -354,6 +355,42 @@ async fn roles() {
             "{user} {groups}"
         );
     }
+}
+
+#[tokio::test]
+async fn gateway() {
+    let router = router("gateway.yaml").await;
+    let config = router.config();
+    let body = Bytes::from(question("Think about it.").to_string());
+    for (key, model, requests) in [("key-alice", "large", 60), ("key-batch", "small", 600)] {
+        let clients = &config.access.clients;
+        let client = clients.iter().find(|client| client.key.expose() == key);
+        let client = client.unwrap();
+        let limits = client.limits.or(config.access.limits);
+        assert_eq!(limits.requests_per_minute, Some(requests));
+        assert_eq!(limits.concurrent_requests, Some(4));
+        let asking = Client {
+            user: Some(client.name.clone()),
+            groups: client.groups.clone(),
+            ..Client::default()
+        };
+        let request = RouteRequest {
+            endpoint: Endpoint::Chat,
+            body: &body,
+            request_id: "id",
+        };
+        let routed = router.route_for(request, &asking).await;
+        assert_eq!(routed.explanation.model.as_deref(), Some(model), "{key}");
+    }
+    check_request(&router, &question("Hello."), "", "small").await;
+    let servers: Vec<Vec<&str>> = config.models.iter().map(servers).collect();
+    assert_eq!(servers, [vec!["a", "b"], vec!["inside", "outside"]]);
+}
+
+/// Names of a model's servers.
+fn servers(model: &ModelConfig) -> Vec<&str> {
+    let backends = model.backends.iter();
+    backends.map(|backend| backend.name.as_str()).collect()
 }
 
 #[tokio::test]
