@@ -16,6 +16,7 @@ mod edit_distance;
 mod events;
 mod explain;
 mod header;
+mod load_view;
 mod models;
 mod pipeline;
 mod plugin;
@@ -34,8 +35,10 @@ pub use answer::{AnswerFindings, AnswerScan, AnswerScanner};
 pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
 pub use explain::{
-    Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, SignalReading, Timings,
+    Explanation, FirstTokenPrediction, MatchedDecision, PiiFinding, ReasonCode, Reasoning,
+    SignalReading, Timings,
 };
+pub use load_view::{LoadView, LoadViews};
 pub use models::{ListedModel, ListedModels};
 pub use pipeline::{Parts, Router};
 pub use request::{Client, Endpoint, RouteRequest};

@@ -5,6 +5,7 @@
 mod answers;
 mod errors;
 mod harness;
+mod load;
 mod routing;
 mod servers;
 mod streaming;

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tandem_classifier::{EncoderClassifier, Settings};
+use tandem_protocol::prefix::PrefixFilter;
+use tandem_protocol::serving_load::{ModelLoad, PrefillCost};
 use tandem_semantic_router::{
-    CallError, ChatCall, Client, Endpoint, Explanation, Forward, LanguageModels, ModelStatistics,
-    Parts, RouteRequest, Routed, Router, RouterConfig, Routing,
+    CallError, ChatCall, Client, Endpoint, Explanation, Forward, LanguageModels, LoadView,
+    LoadViews, ModelStatistics, Parts, RouteRequest, Routed, Router, RouterConfig, Routing,
 };
 
 fn repository() -> PathBuf {
@@ -370,6 +372,52 @@ async fn nested_rules() {
         ("How are you?", "", "general"),
     ];
     check("nested-rules.yaml", &rows).await;
+}
+
+/// A view of a server whose prompts cost 1 ms a token, if so many tokens wait there.
+fn load_view(queued_prefill_tokens: u64) -> LoadView {
+    LoadView {
+        load: ModelLoad {
+            workers: 1,
+            queued_prefill_tokens,
+            prefill: Some(PrefillCost {
+                seconds: 0.01,
+                seconds_per_token: 0.001,
+                bytes_per_token: 4.0,
+            }),
+            ..ModelLoad::default()
+        },
+        prefixes: PrefixFilter::default(),
+        at: Instant::now(),
+    }
+}
+
+#[tokio::test]
+async fn load_aware() {
+    let router = router("load-aware.yaml").await;
+    let ask = question("Does this function compile?");
+    check_request(&router, &ask, "code", "coder").await;
+    let tell = |coder: u64, general: u64| {
+        let loads = [("coder", coder), ("general", general), ("large", 0)];
+        let views = loads.map(|(name, queued)| (name.to_owned(), vec![load_view(queued)]));
+        router.statistics().tell_loads(LoadViews::from(views));
+    };
+    tell(0, 0);
+    check_request(&router, &ask, "code", "coder").await;
+    tell(500, 0);
+    check_request(&router, &ask, "code", "general").await;
+    tell(500, 900);
+    check_request(&router, &ask, "code", "coder").await;
+    let body = Bytes::from(ask.to_string());
+    let request = RouteRequest {
+        endpoint: Endpoint::Chat,
+        body: &body,
+        request_id: "id",
+    };
+    let predictions = router.route(request).await.explanation.predictions;
+    let models: Vec<&str> = predictions.iter().map(|one| one.model.as_str()).collect();
+    assert_eq!(models, ["coder", "general"]);
+    assert!(predictions[0].seconds < predictions[1].seconds);
 }
 
 #[tokio::test]

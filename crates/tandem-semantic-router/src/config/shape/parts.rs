@@ -187,6 +187,16 @@ const ALGORITHM: Shape = Shape::Object(&[
         ]),
         "settings of multi_factor",
     ),
+    field(
+        "load_aware",
+        Shape::Bool,
+        "whether models whose score is close compete by predicted time to the first token",
+    ),
+    field(
+        "load_tolerance",
+        Shape::FRACTION,
+        "share of the best score by which a close one may be less",
+    ),
     field("on_error", Shape::Text, "what a failed selection means")
         .unused("choosing a model cannot fail"),
     field("confidence", Shape::Any, "").unused(LOOPERS),
