@@ -196,6 +196,15 @@ impl Metrics {
         }
     }
 
+    /// Requests for a served model that wait for their first token.
+    pub(crate) fn waiting(&self, model: &str) -> u64 {
+        let label = ModelLabels {
+            model: model.to_owned(),
+        };
+        let waiting = self.queued.get_or_create(&label).get();
+        u64::try_from(waiting).unwrap_or_default()
+    }
+
     /// Starts to time a request for a served model.
     pub(crate) fn start(
         self: &Arc<Self>,

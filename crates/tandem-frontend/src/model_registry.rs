@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tandem_kv_router::Prompt;
 use tandem_protocol::kv::HashScope;
 use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 use crate::answer::unix_seconds;
 use crate::config::RoutingArgs;
 use crate::error::FrontendError;
+use crate::served_prefixes::ServedPrefixes;
 use crate::server::Planes;
 use crate::worker_pool::{PoolFactory, WorkerPool};
 
@@ -35,6 +37,8 @@ pub(crate) struct Model {
     pub decode: Arc<WorkerPool>,
     /// Workers that only compute prompts; they come and go.
     pub prefill: ArcSwapOption<WorkerPool>,
+    /// The prompts that its workers should have cached.
+    pub prefixes: Mutex<ServedPrefixes>,
     created: u64,
 }
 
@@ -230,6 +234,7 @@ impl Follower {
             template,
             decode,
             prefill: ArcSwapOption::empty(),
+            prefixes: Mutex::default(),
             created: unix_seconds(),
         }))
     }

@@ -17,6 +17,7 @@ use crate::config::FrontendArgs;
 use crate::error::FrontendError;
 use crate::generation::Dispatcher;
 use crate::handlers;
+use crate::load::LoadBoard;
 use crate::metrics::Metrics;
 use crate::model_registry::ModelRegistry;
 
@@ -37,6 +38,7 @@ pub struct Planes {
 pub struct Frontend {
     pub(crate) registry: Arc<ModelRegistry>,
     pub(crate) dispatcher: Dispatcher,
+    pub(crate) load: LoadBoard,
     pub(crate) body_limit: usize,
 }
 
@@ -59,6 +61,7 @@ impl Frontend {
                 enforce_disagg: args.enforce_disagg,
                 stall_timeout: Duration::from_secs_f64(args.stall_timeout),
             },
+            load: LoadBoard::default(),
             body_limit: args.body_limit_bytes(),
         })
     }
@@ -90,6 +93,7 @@ fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
         .route("/v1/models", get(handlers::models))
         .route("/v1/models/{*id}", get(handlers::model))
         .route("/health", get(handlers::health))
+        .route("/load", get(handlers::load))
         .route("/live", get(handlers::live))
         .route("/metrics", get(async move || handlers::metrics(&metrics)))
         .fallback(async |uri: Uri| FrontendError::UnknownRoute(uri.path().to_owned()))

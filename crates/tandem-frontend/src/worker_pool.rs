@@ -19,6 +19,7 @@ use tracing::info;
 
 use crate::busy::BusyMonitor;
 use crate::error::FrontendError;
+use crate::prefill_cost::{PrefillFit, PrefillLine};
 use crate::replica_sync::ReplicaSync;
 pub(crate) use factory::{PoolFactory, WorkerKind};
 
@@ -37,6 +38,7 @@ pub(crate) struct WorkerPool {
     busy: Option<Arc<BusyMonitor>>,
     replicas: Option<ReplicaSync>,
     next_request: AtomicU64,
+    prefill: Mutex<PrefillFit>,
     lifecycle: Lifecycle,
 }
 
@@ -50,6 +52,22 @@ pub(crate) struct Chosen {
     pub overlap_blocks: u32,
     pool: Arc<WorkerPool>,
     id: String,
+    sent: Instant,
+    /// Prompt tokens that the worker has to compute before the first output, this prompt's included.
+    ahead: usize,
+}
+
+/// How busy the workers of a pool are, all together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PoolLoad {
+    /// The workers.
+    pub workers: u32,
+    /// Prompt tokens that were sent to them and are not computed yet.
+    pub prefill_tokens: u64,
+    /// Blocks that running requests use.
+    pub active_blocks: u64,
+    /// Blocks; 0 if that is not known.
+    pub total_blocks: u64,
 }
 
 /// Why no worker was chosen.
@@ -110,6 +128,27 @@ impl WorkerPool {
         &self.router
     }
 
+    /// How busy the workers are.
+    pub(crate) fn load(&self) -> PoolLoad {
+        let instances = self.instances.current();
+        let mut sum = PoolLoad::default();
+        for worker_id in instances.keys().copied() {
+            sum.workers += 1;
+            for dp_rank in 0..self.ranks {
+                let load = self.router.load(Worker { worker_id, dp_rank });
+                sum.prefill_tokens += load.prefill_tokens as u64;
+                sum.active_blocks += load.active_blocks as u64;
+                sum.total_blocks += self.total_blocks;
+            }
+        }
+        sum
+    }
+
+    /// What prompts have cost the workers lately; `None` until one was computed.
+    pub(crate) fn prefill_line(&self) -> Option<PrefillLine> {
+        self.prefill.lock().line()
+    }
+
     /// Tokens of the prompt that have to be computed on the worker that has most of it cached.
     pub(crate) fn least_uncached(&self, prompt: &Prompt) -> usize {
         let instances = self.instances.current();
@@ -167,6 +206,8 @@ impl WorkerPool {
             overlap_blocks,
             pool: Arc::clone(self),
             id,
+            sent: Instant::now(),
+            ahead: self.router.load(worker).prefill_tokens,
         })
     }
 
@@ -282,6 +323,8 @@ impl Chosen {
     /// Notes that the worker has computed the prompt.
     pub(crate) fn prefill_completed(&self) {
         self.pool.router.mark_prefill_completed(&self.id);
+        let after = self.sent.elapsed();
+        self.pool.prefill.lock().observe(self.ahead, after);
         self.tell_replicas(ActiveSequenceChange::MarkPrefillCompleted);
     }
 

@@ -18,6 +18,7 @@ mod extproc;
 pub mod fuzzing;
 mod headers;
 mod language_models;
+mod load_poller;
 mod metrics;
 mod proxy;
 mod route;
@@ -33,5 +34,6 @@ pub use extproc::{
     PickError, TlsIdentity,
 };
 pub use language_models::HttpLanguageModels;
+pub use load_poller::LoadPoller;
 pub use metrics::GatewayMetrics;
 pub use proxy::{Gateway, GatewayError, GatewayOptions, GatewayParts};

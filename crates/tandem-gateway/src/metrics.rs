@@ -1,5 +1,6 @@
 //! What is counted, under the names of the original router.
 
+mod load_aware;
 mod refusal;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use prometheus_client::registry::Registry;
 use tandem_protocol::openai::Usage;
 use tandem_semantic_router::config::{ModelConfig, ReasoningSwitch};
 use tandem_semantic_router::{Explanation, Reasoning, Routed, Router, Routing};
+
+use load_aware::LoadAwareChoices;
 
 /// Label of a model name that is not configured: clients must not be able to create series.
 pub(crate) const OTHER: &str = "other";
@@ -109,6 +112,7 @@ pub struct GatewayMetrics {
     tokens: ByModel<Counter>,
     prompt_tokens: ByModel<Counter>,
     completion_tokens: ByModel<Counter>,
+    load_aware: LoadAwareChoices,
     in_flight: Gauge,
 }
 
@@ -151,6 +155,7 @@ impl GatewayMetrics {
             tokens: Family::default(),
             prompt_tokens: Family::default(),
             completion_tokens: Family::default(),
+            load_aware: LoadAwareChoices::default(),
             in_flight: Gauge::default(),
         };
         metrics.register_routing(registry);
@@ -217,6 +222,7 @@ impl GatewayMetrics {
             "Efforts that were asked for",
             &self.efforts,
         );
+        self.load_aware.register(registry);
     }
 
     fn register_answers(&self, registry: &mut Registry) {
@@ -326,6 +332,7 @@ impl GatewayMetrics {
             };
             self.reasons.get_or_create(&labels).inc();
         }
+        self.load_aware.count(explanation, &model);
         if let Some(reasoning) = &explanation.reasoning {
             let effort = reasoning.effort.clone();
             self.reasoning

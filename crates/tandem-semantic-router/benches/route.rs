@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
+use tandem_protocol::openai::body::JsonObject;
+use tandem_protocol::prefix::{PrefixFilter, PromptPrefixes};
 use tandem_semantic_router::config::RouterConfig;
 use tandem_semantic_router::testing::FixedClassifier;
 use tandem_semantic_router::{Endpoint, Facts, RouteRequest, Router, decide};
@@ -87,5 +89,28 @@ fn route(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decision_engine, nested_decisions, route);
+/// What a choice by load adds: the hashes of a prompt of 4 KiB, looked up for three models.
+fn cached_prefixes(criterion: &mut Criterion) {
+    let text = "The old baker repaired the wooden door. ".repeat(103);
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let body = JsonObject::parse(body.as_bytes()).expect("the text is an object");
+    let hashes = PromptPrefixes::of(&body).into_iter();
+    let hashes: Vec<_> = hashes.flat_map(|prompt| prompt.hashes).collect();
+    let filters = [(); 3].map(|()| PrefixFilter::new(hashes.iter().copied()));
+    criterion.bench_function("cached prefixes/4 KiB, 3 models", |bencher| {
+        bencher.iter(|| {
+            let prompts = PromptPrefixes::of(black_box(&body));
+            let overlaps = filters.iter().map(|filter| prompts[0].overlap(filter));
+            overlaps.sum::<usize>()
+        });
+    });
+}
+
+criterion_group!(
+    benches,
+    decision_engine,
+    nested_decisions,
+    route,
+    cached_prefixes
+);
 criterion_main!(benches);

@@ -5,7 +5,7 @@ use tandem_protocol::header;
 use tandem_protocol::openai::body::JsonObject;
 
 use crate::config::{Decision, HeaderMutation, ModelConfig, ModelRef};
-use crate::explain::Reasoning;
+use crate::explain::{FirstTokenPrediction, Reasoning};
 use crate::plugin::tools::ToolEdit;
 use crate::plugin::{reasoning, request_params, system_prompt, tools};
 use crate::request::{Endpoint, RouteRequest};
@@ -18,6 +18,7 @@ pub(crate) enum Choice<'a> {
         decision: &'a Decision,
         chosen: &'a ModelRef,
         model: Option<&'a ModelConfig>,
+        predictions: Vec<FirstTokenPrediction>,
     },
     /// No decision matched.
     Default {
@@ -102,6 +103,7 @@ pub(crate) fn apply(prompt: Unrouted, request: RouteRequest<'_>, choice: &Choice
         decision,
         chosen,
         model,
+        ..
     } = choice
         && request.endpoint == Endpoint::Chat
     {

@@ -35,6 +35,8 @@ pub struct Explanation {
     pub decision: Option<String>,
     /// Category of the winner.
     pub category: Option<String>,
+    /// What models were compared by whose scores are close; empty where scores alone decide.
+    pub predictions: Vec<FirstTokenPrediction>,
     /// How reasoning was switched.
     pub reasoning: Option<Reasoning>,
     /// Whether a system prompt was added.
@@ -101,6 +103,15 @@ pub struct MatchedDecision {
     pub priority: i64,
     /// How sure the match is.
     pub confidence: f32,
+}
+
+/// When a model's first token would come.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FirstTokenPrediction {
+    /// Name of the model.
+    pub model: String,
+    /// Seconds until its first token; `None` if its servers told nothing lately.
+    pub seconds: Option<f64>,
 }
 
 /// How reasoning was switched.

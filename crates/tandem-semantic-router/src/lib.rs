@@ -18,6 +18,7 @@ mod edit_distance;
 mod events;
 mod explain;
 mod header;
+mod load_view;
 mod models;
 mod pipeline;
 mod plugin;
@@ -38,9 +39,10 @@ pub use cache::{CacheControl, CacheKey, CacheStatistics, Recording, ResponseCach
 pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
 pub use explain::{
-    CacheOutcome, Explanation, MatchedDecision, PiiFinding, ReasonCode, Reasoning, SignalReading,
-    Timings,
+    CacheOutcome, Explanation, FirstTokenPrediction, MatchedDecision, PiiFinding, ReasonCode,
+    Reasoning, SignalReading, Timings,
 };
+pub use load_view::{LoadView, LoadViews};
 pub use models::{ListedModel, ListedModels};
 pub use pipeline::{Parts, Router};
 pub use request::{Client, Endpoint, RouteRequest};

@@ -152,8 +152,18 @@ impl Router {
         let mut explanation = findings.explain(&prompt.model);
         let inspected = findings.inspect(&mut prompt, request.endpoint, &mut explanation);
         detection.end(&explanation, inspected.as_ref());
-        let verdict = self.verdict(&prompt.model, &findings, inspected, request.request_id);
+        let among = Candidates {
+            config: &self.config,
+            statistics: &self.statistics,
+            request_id: request.request_id,
+            body: &prompt.body,
+            now: observed,
+        };
+        let mut verdict = self.verdict(&prompt.model, &findings, inspected, among);
         let decided = Instant::now();
+        if let Verdict::Forward(Choice::Decided { predictions, .. }) = &mut verdict {
+            explanation.predictions = std::mem::take(predictions);
+        }
         let (routing, score) = match verdict {
             Verdict::Block(block) => (findings.respond(block, request, prompt.stream), 0.0),
             Verdict::Reject(rejection) => (Routing::Reject(rejection), 0.0),
@@ -245,7 +255,7 @@ impl Router {
         model: &'a str,
         findings: &Findings<'a>,
         inspected: Option<Block>,
-        request_id: &str,
+        among: Candidates<'_>,
     ) -> Verdict<'a> {
         if let Some(block) = inspected {
             return Verdict::Block(block);
@@ -257,17 +267,13 @@ impl Router {
         if !self.config.is_auto(model) {
             return self.explicit(model);
         }
-        let candidates = Candidates {
-            config: &self.config,
-            statistics: &self.statistics,
-            request_id,
-        };
-        let chosen = decision.and_then(|decision| choose(decision, candidates));
+        let chosen = decision.and_then(|decision| choose(decision, among));
         if let (Some(decision), Some(chosen)) = (decision, chosen) {
             return Verdict::Forward(Choice::Decided {
                 decision,
-                chosen,
-                model: self.config.model(&chosen.model),
+                model: self.config.model(&chosen.model.model),
+                chosen: chosen.model,
+                predictions: chosen.predictions,
             });
         }
         match &self.config.default_model {

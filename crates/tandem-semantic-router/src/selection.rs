@@ -1,10 +1,18 @@
 //! Which of a decision's models.
 
+use std::borrow::Cow;
+use std::time::Instant;
+
+use tandem_protocol::openai::body::JsonObject;
+use tandem_protocol::prefix::PromptPrefixes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::{
-    Decision, Fallback, LatencyAware, ModelRef, MultiFactor, RouterConfig, Selection,
+    Decision, Fallback, LatencyAware, LoadAware, ModelRef, MultiFactor, RouterConfig, Selection,
 };
+use crate::explain::FirstTokenPrediction;
+use crate::load_view::first_token;
+use crate::plugin::system_prompt;
 use crate::statistics::ModelStatistics;
 
 /// What a choice is made from, beside the decision.
@@ -15,7 +23,22 @@ pub(crate) struct Candidates<'a> {
     /// A weighted choice is drawn from the request id, so that a request that is repeated with its
     /// id goes to the same model.
     pub(crate) request_id: &'a str,
+    /// The request, in which prompts are found that servers have cached.
+    pub(crate) body: &'a JsonObject,
+    /// Decides which views of the load are too old.
+    pub(crate) now: Instant,
 }
+
+/// A choice.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chosen<'a> {
+    pub(crate) model: &'a ModelRef,
+    /// What decided among those that were close; empty if scores alone did.
+    pub(crate) predictions: Vec<FirstTokenPrediction>,
+}
+
+/// A candidate and how good it is: more is better.
+type Scored<'a> = (&'a ModelRef, f64);
 
 /// What is known of one candidate.
 struct Candidate<'a> {
@@ -32,27 +55,115 @@ struct Candidate<'a> {
 
 /// Chooses a candidate. Equals are decided by the order of the file, so that the same observations
 /// always give the same choice.
-pub(crate) fn choose<'a>(decision: &'a Decision, among: Candidates<'_>) -> Option<&'a ModelRef> {
-    match &decision.selection {
-        Selection::Static => heaviest(&decision.models),
-        Selection::Weighted => draw(&decision.models, among.request_id),
+pub(crate) fn choose<'a>(decision: &'a Decision, among: Candidates<'_>) -> Option<Chosen<'a>> {
+    let scored = match &decision.selection {
+        Selection::Static => weights(&decision.models),
+        Selection::Weighted => {
+            let drawn = draw(&decision.models, among.request_id);
+            drawn.map(|model| (model, 1.0)).into_iter().collect()
+        }
         Selection::LatencyAware(settings) => {
             let candidates = among.observe(
                 &decision.models,
                 settings.ttft_percentile,
                 settings.tpot_percentile,
             );
-            fastest(&candidates, settings)
+            speeds(&candidates, settings)
         }
         Selection::MultiFactor(settings) => {
             let percentile = Some(settings.latency_percentile);
             let candidates = among.observe(&decision.models, percentile, percentile);
-            best(candidates, settings)
+            weigh(candidates, settings)
+        }
+    };
+    let best = best(&scored)?;
+    if let Some(load_aware) = decision.load_aware {
+        let close = close(&scored, best.1, load_aware);
+        if close.len() > 1 {
+            return Some(among.soonest(decision, best.0, &close));
         }
     }
+    Some(Chosen {
+        model: best.0,
+        predictions: Vec::new(),
+    })
+}
+
+/// The first candidate of the highest score.
+fn best<'a>(scored: &[Scored<'a>]) -> Option<Scored<'a>> {
+    let mut scored = scored.iter().copied();
+    let first = scored.next()?;
+    Some(scored.fold(first, |best, one| if one.1 > best.1 { one } else { best }))
+}
+
+/// The candidates whose score is less than the best one by at most the tolerance, the best first.
+fn close<'a>(scored: &[Scored<'a>], best: f64, settings: LoadAware) -> Vec<&'a ModelRef> {
+    let least = best * (1.0 - settings.tolerance);
+    let near = scored.iter().copied().filter(|(_, score)| *score >= least);
+    let mut close: Vec<Scored<'a>> = near.collect();
+    // A stable sort: equals keep the order of the file.
+    close.sort_by(|left, right| right.1.total_cmp(&left.1));
+    close.into_iter().map(|(model, _)| model).collect()
 }
 
 impl Candidates<'_> {
+    /// The one of `close` whose first token should come first, and `best` where nothing is known of
+    /// its own: then nothing says that another is sooner.
+    fn soonest<'a>(
+        &self,
+        decision: &Decision,
+        best: &'a ModelRef,
+        close: &[&'a ModelRef],
+    ) -> Chosen<'a> {
+        let loads = self.statistics.loads();
+        let unknown = |model: &&ModelRef| !loads.contains_key(&model.model);
+        if close.iter().any(|model| unknown(model) && **model == *best) {
+            return Chosen {
+                model: best,
+                predictions: Vec::new(),
+            };
+        }
+        let prompts = self.prompts(decision);
+        let predict = |model: &ModelRef| {
+            let views = loads.get(&model.model)?;
+            let since = self.statistics.sent_since(model.served_name());
+            let each = prompts
+                .iter()
+                .map(|prompt| first_token(views, prompt, since, self.now));
+            each.reduce(|one, other| Some(one?.max(other?)))?
+        };
+        let seconds: Vec<Option<f64>> = close.iter().map(|model| predict(model)).collect();
+        let mut chosen = (best, f64::MAX);
+        for (model, seconds) in std::iter::zip(close, &seconds) {
+            if let Some(seconds) = *seconds
+                && seconds < chosen.1
+            {
+                chosen = (*model, seconds);
+            }
+        }
+        let own = std::iter::zip(close, &seconds).find(|(model, _)| ***model == *best);
+        if own.is_none_or(|(_, seconds)| seconds.is_none()) {
+            chosen.0 = best;
+        }
+        let predictions = std::iter::zip(close, seconds).map(|(model, seconds)| {
+            let model = model.served_name().to_owned();
+            FirstTokenPrediction { model, seconds }
+        });
+        Chosen {
+            model: chosen.0,
+            predictions: predictions.collect(),
+        }
+    }
+
+    /// The beginnings of the prompts as the models of `decision` would get them.
+    fn prompts(&self, decision: &Decision) -> Vec<PromptPrefixes> {
+        let mut body = Cow::Borrowed(self.body);
+        if let Some(prompt) = &decision.plugins.system_prompt {
+            system_prompt::inject(body.to_mut(), prompt);
+        }
+        PromptPrefixes::of(&body)
+    }
+
     #[allow(
         clippy::cast_precision_loss,
         reason = "an index of a candidate is far below 2^53, where the cast is exact"
@@ -81,16 +192,9 @@ impl Candidates<'_> {
     }
 }
 
-fn heaviest(models: &[ModelRef]) -> Option<&ModelRef> {
-    let mut models = models.iter();
-    let first = models.next()?;
-    Some(models.fold(first, |best, model| {
-        if model.weight > best.weight {
-            model
-        } else {
-            best
-        }
-    }))
+fn weights(models: &[ModelRef]) -> Vec<Scored<'_>> {
+    let scored = models.iter().map(|model| (model, f64::from(model.weight)));
+    scored.collect()
 }
 
 #[allow(
@@ -110,9 +214,9 @@ fn draw<'a>(models: &'a [ModelRef], request_id: &str) -> Option<&'a ModelRef> {
     models.last()
 }
 
-/// The lowest sum of latencies, each in proportion to the lowest among the candidates. A model that
-/// was never observed counts as the fastest, so that it gets observed.
-fn fastest<'a>(candidates: &[Candidate<'a>], settings: &LatencyAware) -> Option<&'a ModelRef> {
+/// Scores by the sum of latencies, each in proportion to the lowest among the candidates. A model
+/// that was never observed counts as the fastest, so that it gets observed.
+fn speeds<'a>(candidates: &[Candidate<'a>], settings: &LatencyAware) -> Vec<Scored<'a>> {
     let ttft = settings.ttft_percentile.is_some();
     let tpot = settings.tpot_percentile.is_some();
     let lowest = |of: fn(&Candidate<'_>) -> Option<f64>| {
@@ -130,22 +234,23 @@ fn fastest<'a>(candidates: &[Candidate<'a>], settings: &LatencyAware) -> Option<
         };
         relative(ttft, one.ttft, least_ttft) + relative(tpot, one.tpot, least_tpot)
     };
-    lowest_first(candidates.iter(), slowness)
+    let score = |one: &Candidate<'a>| (one.model, 1.0 / slowness(one));
+    candidates.iter().map(score).collect()
 }
 
 /// The first candidate of the lowest value.
-fn lowest_first<'a, 'c>(
-    candidates: impl Iterator<Item = &'c Candidate<'a>>,
+fn lowest_first<'a>(
+    candidates: &[Candidate<'a>],
     value: impl Fn(&Candidate<'a>) -> f64,
-) -> Option<&'a ModelRef>
-where
-    'a: 'c,
-{
-    let least = candidates.min_by(|left, right| value(left).total_cmp(&value(right)));
+) -> Option<&'a ModelRef> {
+    let least = candidates
+        .iter()
+        .min_by(|left, right| value(left).total_cmp(&value(right)));
     least.map(|one| one.model)
 }
 
-fn best<'a>(candidates: Vec<Candidate<'a>>, settings: &MultiFactor) -> Option<&'a ModelRef> {
+/// Scores of the candidates within the limits, or of the one that is taken if there is none.
+fn weigh<'a>(candidates: Vec<Candidate<'a>>, settings: &MultiFactor) -> Vec<Scored<'a>> {
     let limits = settings.limits;
     let keeps = |one: &Candidate<'_>| {
         let within = |value: Option<f64>, most: Option<f64>| {
@@ -158,7 +263,8 @@ fn best<'a>(candidates: Vec<Candidate<'a>>, settings: &MultiFactor) -> Option<&'
     };
     let (within, beyond): (Vec<_>, Vec<_>) = candidates.into_iter().partition(keeps);
     if within.is_empty() {
-        return fall_back(&beyond, settings);
+        let taken = fall_back(&beyond, settings);
+        return taken.map(|model| (model, 1.0)).into_iter().collect();
     }
     let quality = Scale::of(within.iter().map(|one| Some(one.quality)));
     let cost = Scale::of(within.iter().map(|one| one.cost));
@@ -168,14 +274,15 @@ fn best<'a>(candidates: Vec<Candidate<'a>>, settings: &MultiFactor) -> Option<&'
     let weights = settings.weights;
     // What is unknown is neither good nor bad.
     let good = |scale: &Scale, value: Option<f64>| value.map_or(0.5, |value| scale.place(value));
-    let lack = |one: &Candidate<'a>| {
+    let score = |one: &Candidate<'a>| {
         let latency = f64::midpoint(good(&ttft, one.ttft), good(&tpot, one.tpot));
-        weights.quality * (1.0 - good(&quality, Some(one.quality)))
-            + weights.latency * latency
-            + weights.cost * good(&cost, one.cost)
-            + weights.load * good(&load, Some(self::load(one)))
+        let score = weights.quality * good(&quality, Some(one.quality))
+            + weights.latency * (1.0 - latency)
+            + weights.cost * (1.0 - good(&cost, one.cost))
+            + weights.load * (1.0 - good(&load, Some(self::load(one))));
+        (one.model, score)
     };
-    lowest_first(within.iter(), lack)
+    within.iter().map(score).collect()
 }
 
 #[allow(
@@ -189,14 +296,14 @@ fn load(one: &Candidate<'_>) -> f64 {
 fn fall_back<'a>(candidates: &[Candidate<'a>], settings: &MultiFactor) -> Option<&'a ModelRef> {
     match settings.fallback {
         Fallback::First => candidates.first().map(|one| one.model),
-        Fallback::Best => lowest_first(candidates.iter(), |one| -one.quality),
-        Fallback::Cheapest => lowest_first(candidates.iter(), |one| one.cost.unwrap_or(f64::MAX)),
+        Fallback::Best => lowest_first(candidates, |one| -one.quality),
+        Fallback::Cheapest => lowest_first(candidates, |one| one.cost.unwrap_or(f64::MAX)),
         Fallback::Fastest => {
             let both = LatencyAware {
                 ttft_percentile: Some(settings.latency_percentile),
                 tpot_percentile: Some(settings.latency_percentile),
             };
-            fastest(candidates, &both)
+            best(&speeds(candidates, &both)).map(|(model, _)| model)
         }
     }
 }

@@ -1,9 +1,12 @@
 //! How fast models have been lately, as observed by whoever carries requests to them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use crate::load_view::LoadViews;
 
 /// Observations that are remembered of each model.
 const WINDOW: usize = 256;
@@ -13,6 +16,7 @@ const WINDOW: usize = 256;
 #[derive(Debug, Default)]
 pub struct ModelStatistics {
     models: Mutex<HashMap<String, Observed>>,
+    loads: Mutex<Arc<LoadViews>>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +26,8 @@ struct Observed {
     /// Milliseconds per output token.
     tpot: Ring,
     inflight: u64,
+    /// Requests that were in flight when the load was told.
+    told: u64,
 }
 
 /// The last values, the oldest of which is replaced first.
@@ -72,6 +78,27 @@ impl ModelStatistics {
             .lock()
             .get(model)
             .map_or(0, |observed| observed.inflight)
+    }
+
+    /// The servers of models told how busy they are; what was told before is forgotten.
+    pub fn tell_loads(&self, loads: LoadViews) {
+        for observed in self.models.lock().values_mut() {
+            observed.told = observed.inflight;
+        }
+        *self.loads.lock() = Arc::new(loads);
+    }
+
+    /// What servers told last.
+    pub fn loads(&self) -> Arc<LoadViews> {
+        Arc::clone(&self.loads.lock())
+    }
+
+    /// Requests in flight to a model that are more than when its servers told of their load.
+    pub(crate) fn sent_since(&self, model: &str) -> u64 {
+        let models = self.models.lock();
+        models.get(model).map_or(0, |observed| {
+            observed.inflight.saturating_sub(observed.told)
+        })
     }
 
     fn with(&self, model: &str, change: impl FnOnce(&mut Observed)) {
@@ -149,5 +176,19 @@ mod tests {
         statistics.finished("m");
         assert_eq!(statistics.inflight("m"), 0);
         assert_eq!(statistics.inflight("other"), 0);
+    }
+
+    #[test]
+    fn requests_count_as_new_until_servers_tell_of_their_load() {
+        let statistics = ModelStatistics::default();
+        statistics.started("m");
+        statistics.tell_loads(LoadViews::from([("m".to_owned(), Vec::new())]));
+        assert_eq!(statistics.sent_since("m"), 0);
+        statistics.started("m");
+        assert_eq!(statistics.sent_since("m"), 1);
+        assert!(statistics.loads().contains_key("m"));
+        statistics.tell_loads(LoadViews::default());
+        assert_eq!(statistics.sent_since("m"), 0);
+        assert!(statistics.loads().is_empty());
     }
 }

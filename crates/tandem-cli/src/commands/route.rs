@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tandem_gateway::LoadPoller;
 use tandem_protocol::openai::json::Json;
+use tandem_runtime::tls::public_trust;
 use tandem_semantic_router::{
     Block, Client, Endpoint, Explanation, RouteRequest, Routed, Router, RouterConfig, Routing,
 };
@@ -70,7 +74,13 @@ pub(crate) fn run(args: &RouteArgs) -> Result<()> {
     config.deadline = config.deadline.max(Duration::from_secs(60));
     let body = body(args, &config)?.into();
     let classifier = Arc::new(load_patient_encoder(args.encoder.as_deref(), &args.cache)?);
-    let router = router(config, classifier, Arc::default(), Arc::default());
+    let router = Arc::new(router(config, classifier, Arc::default(), Arc::default()));
+    let mut poller = LoadPoller::new(
+        Arc::new(ArcSwap::new(Arc::clone(&router))),
+        None,
+        &public_trust(),
+        &mut Registry::default(),
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -87,6 +97,7 @@ pub(crate) fn run(args: &RouteArgs) -> Result<()> {
     let routed = runtime.block_on(async {
         // The times should be those of a server that has been running for a while.
         router.warm_up().await;
+        poller.round().await;
         router.route_for(request, &client).await
     });
     if args.json {
@@ -268,6 +279,12 @@ fn outcome(page: &mut Page, routed: &Routed) {
             let at = forward.endpoint.as_deref();
             let at = at.map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
             page.line("model", &format!("{}{at}", forward.model));
+            for one in &explanation.predictions {
+                let time = one.seconds.map_or("nothing known".to_owned(), |seconds| {
+                    format!("first token in {:.0} ms", seconds * 1e3)
+                });
+                page.line("load", &format!("{:<34} {time}", one.model));
+            }
             if let Some(reasoning) = &explanation.reasoning {
                 let effort = reasoning.effort.as_deref();
                 let effort = effort.map_or_else(String::new, |effort| format!(", effort {effort}"));

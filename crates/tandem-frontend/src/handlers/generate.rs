@@ -31,7 +31,8 @@ pub(crate) async fn chat(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, FrontendError> {
-    let request = ChatRequest::from_body(&read(&frontend, body).await?)?;
+    let body = read(&frontend, body).await?;
+    let request = ChatRequest::from_body(&body)?;
     let model = frontend.registry.get(&request.model)?;
     let prepared = vec![preprocess::chat(&model, &request)?];
     let wanted = Wanted {
@@ -39,7 +40,10 @@ pub(crate) async fn chat(
         sampling: &request.sampling,
         logprobs: request.wanted_logprobs().is_some(),
     };
-    answer(&frontend, &headers, &model, &wanted, prepared).await
+    let tokens = prompt_tokens(&prepared);
+    let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
+    frontend.load.served(&model, &body, &tokens);
+    Ok(response)
 }
 
 /// `POST /v1/completions`.
@@ -48,7 +52,8 @@ pub(crate) async fn completions(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, FrontendError> {
-    let request = CompletionRequest::from_body(&read(&frontend, body).await?)?;
+    let body = read(&frontend, body).await?;
+    let request = CompletionRequest::from_body(&body)?;
     let model = frontend.registry.get(&request.model)?;
     let prepared = preprocess::completion(&model, &request)?;
     let wanted = Wanted {
@@ -56,13 +61,21 @@ pub(crate) async fn completions(
         sampling: &request.sampling,
         logprobs: request.logprobs.is_some(),
     };
-    answer(&frontend, &headers, &model, &wanted, prepared).await
+    let tokens = prompt_tokens(&prepared);
+    let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
+    frontend.load.served(&model, &body, &tokens);
+    Ok(response)
 }
 
 struct Wanted<'a> {
     form: Form,
     sampling: &'a Sampling,
     logprobs: bool,
+}
+
+fn prompt_tokens(prepared: &[Prepared]) -> Vec<usize> {
+    let tokens = prepared.iter().map(|one| one.engine.token_ids.len());
+    tokens.collect()
 }
 
 async fn read(frontend: &Frontend, body: Body) -> Result<Bytes, FrontendError> {

@@ -4,4 +4,4 @@ mod generate;
 mod status;
 
 pub(crate) use generate::{chat, completions};
-pub(crate) use status::{health, live, metrics, model, models};
+pub(crate) use status::{health, live, load, metrics, model, models};

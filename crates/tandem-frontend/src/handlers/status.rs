@@ -1,14 +1,16 @@
-//! Models, health and metrics.
+//! Models, health, load and metrics.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use prometheus_client::registry::Registry;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tandem_protocol::openai::model::{Model, ModelList};
+use tandem_protocol::serving_load::ServingLoad;
 use tandem_runtime::openmetrics;
 
 use crate::error::FrontendError;
@@ -58,6 +60,24 @@ pub(crate) async fn health(State(frontend): State<Arc<Frontend>>) -> Response {
     };
     let body = json!({"status": word, "endpoints": endpoints, "instances": instances});
     (status, Json(body)).into_response()
+}
+
+/// What is asked of `GET /load`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LoadQuery {
+    /// The version of the last answer.
+    since: Option<String>,
+}
+
+/// `GET /load`: how busy the models are, and which prompts are probably cached.
+pub(crate) async fn load(
+    State(frontend): State<Arc<Frontend>>,
+    Query(query): Query<LoadQuery>,
+) -> Json<ServingLoad> {
+    let models = frontend.registry.models();
+    let metrics = &frontend.dispatcher.metrics;
+    let load = frontend.load.tell(&models, metrics, query.since.as_deref());
+    Json(load)
 }
 
 /// `GET /live`.

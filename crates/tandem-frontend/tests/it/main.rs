@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod faults;
+mod load;
 mod picker;
 mod servers;
 mod stage;

@@ -265,7 +265,7 @@ impl Stage {
         self.get("/metrics").await.1
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.send("GET", path, "").await
     }
 

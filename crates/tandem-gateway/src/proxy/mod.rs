@@ -29,11 +29,13 @@ use tandem_semantic_router::config::Address;
 use tokio::net::TcpListener;
 use tower::service_fn;
 
+use crate::load_poller::LoadPoller;
 use crate::metrics::GatewayMetrics;
 use access::Accounts;
 pub(crate) use access::Grant;
 use metrics::ProxyMetrics;
-use upstream::{HttpClient, Upstreams};
+use upstream::Upstreams;
+pub(crate) use upstream::{HttpClient, uri};
 
 /// How long an unused connection to a server is kept.
 const IDLE: Duration = Duration::from_secs(90);
@@ -116,6 +118,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// A proxy in front of the servers that the router's configuration names, and of the upstream.
+    /// It begins to ask them for their load, where a decision is aware of it.
     ///
     /// # Errors
     /// The upstream is not an HTTP address.
@@ -127,10 +130,21 @@ impl Gateway {
             mut registry,
             lifecycle,
         } = parts;
-        let upstream = upstream.as_ref().map(address).transpose()?;
+        let load_poller = LoadPoller::new(
+            Arc::clone(&router),
+            upstream.as_ref(),
+            &options.trust,
+            &mut registry,
+        )?;
+        lifecycle.spawn(load_poller.run());
+        let upstream = upstream.as_ref().map(address_of).transpose()?;
         Ok(Self {
             router,
-            upstreams: Upstreams::new(client(&options), upstream, lifecycle.clone()),
+            upstreams: Upstreams::new(
+                http_client(options.connect_timeout, &options.trust),
+                upstream,
+                lifecycle.clone(),
+            ),
             accounts: Accounts::default(),
             options,
             metrics,
@@ -160,13 +174,14 @@ impl Gateway {
     }
 }
 
-fn client(options: &GatewayOptions) -> HttpClient {
+/// A client that keeps its connections.
+pub(crate) fn http_client(connect_timeout: Duration, trust: &ClientConfig) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(options.connect_timeout));
+    connector.set_connect_timeout(Some(connect_timeout));
     let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(ClientConfig::clone(&options.trust))
+        .with_tls_config(trust.clone())
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(connector);
@@ -177,7 +192,7 @@ fn client(options: &GatewayOptions) -> HttpClient {
 }
 
 /// Where an upstream listens. A path that ends in `/v1` is that of the API.
-fn address(base: &Uri) -> Result<Address, GatewayError> {
+pub(crate) fn address_of(base: &Uri) -> Result<Address, GatewayError> {
     let unusable = || GatewayError::Upstream(base.clone());
     let tls = match base.scheme_str() {
         Some("http") => false,

@@ -6,6 +6,7 @@ mod answers;
 mod caching;
 mod errors;
 mod harness;
+mod load;
 mod routing;
 mod servers;
 mod spans;

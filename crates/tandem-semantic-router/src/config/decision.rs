@@ -17,6 +17,8 @@ pub struct Decision {
     pub models: Vec<ModelRef>,
     /// How one candidate is chosen.
     pub selection: Selection,
+    /// Whether models whose score is close compete by their predicted time to the first token.
+    pub load_aware: Option<LoadAware>,
     /// What is done to the request.
     pub plugins: Plugins,
 }
@@ -121,6 +123,18 @@ pub enum Selection {
     LatencyAware(LatencyAware),
     /// The best by quality, latency, cost and load together.
     MultiFactor(MultiFactor),
+}
+
+/// Models whose score is close compete by their predicted time to the first token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoadAware {
+    /// Scores are close that are less than the best one by at most this share of it, 0 to 1.
+    pub tolerance: f64,
+}
+
+impl LoadAware {
+    /// Tolerance when none is configured.
+    pub const DEFAULT_TOLERANCE: f64 = 0.1;
 }
 
 /// Which observed latencies count.

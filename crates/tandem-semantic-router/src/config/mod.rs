@@ -24,8 +24,8 @@ pub use cache::{
 };
 pub use clients::{Access, ApiClient, Secret, UsageLimits};
 pub use decision::{
-    Decision, FactorWeights, Fallback, LatencyAware, Limits, ModelRef, MultiFactor, Rule,
-    Selection, SignalRef,
+    Decision, FactorWeights, Fallback, LatencyAware, Limits, LoadAware, ModelRef, MultiFactor,
+    Rule, Selection, SignalRef,
 };
 pub use load::{ConfigError, Loaded};
 pub use migrate::{Migrated, migrate};
@@ -141,6 +141,17 @@ impl RouterConfig {
     /// A model by name.
     pub fn model(&self, name: &str) -> Option<&ModelConfig> {
         self.models.iter().find(|model| model.name == name)
+    }
+
+    /// The models that a choice by load is made of: their servers have to be asked.
+    pub fn load_aware_models(&self) -> impl Iterator<Item = &ModelConfig> {
+        let decisions = self.decisions.iter();
+        let names: Vec<&str> = decisions
+            .filter(|decision| decision.load_aware.is_some())
+            .flat_map(|decision| decision.models.iter().map(|model| model.model.as_str()))
+            .collect();
+        let models = self.models.iter();
+        models.filter(move |model| names.contains(&model.name.as_str()))
     }
 
     /// Whether `name` asks the router to choose.

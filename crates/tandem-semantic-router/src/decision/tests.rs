@@ -12,6 +12,7 @@ fn decision(name: &str, priority: i64, rule: Rule) -> Decision {
         tier: 0,
         rule,
         models: Vec::new(),
+        load_aware: None,
         selection: Selection::Static,
         plugins: Plugins::default(),
     }

@@ -188,7 +188,9 @@ impl Router {
     fn repeats(&self, choice: &Choice<'_>, explanation: &Explanation) -> bool {
         let chosen = match choice {
             Choice::Decided { decision, .. } => {
-                decision.models.len() == 1 || decision.selection == Selection::Static
+                let fixed =
+                    decision.selection == Selection::Static && decision.load_aware.is_none();
+                decision.models.len() == 1 || fixed
             }
             Choice::Default { .. } | Choice::Named { .. } => true,
         };

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
+use tandem_protocol::prefix::PrefixFilter;
+use tandem_protocol::serving_load::{ModelLoad, PrefillCost};
+
 use super::*;
 use crate::config::{FactorWeights, Limits, ModelConfig, Plugins, Pricing, Rule};
+use crate::load_view::{LoadView, LoadViews};
 
 fn decision(selection: Selection, weights: &[f32]) -> Decision {
     let models = weights.iter().enumerate().map(|(i, weight)| ModelRef {
@@ -18,6 +22,7 @@ fn decision(selection: Selection, weights: &[f32]) -> Decision {
         rule: Rule::Always,
         models: models.collect(),
         selection,
+        load_aware: None,
         plugins: Plugins::default(),
     }
 }
@@ -47,9 +52,11 @@ fn check(decision: &Decision, statistics: &ModelStatistics, want: Option<&str>) 
         config: &config,
         statistics,
         request_id: "id",
+        body: &JsonObject::default(),
+        now: Instant::now(),
     };
     for _ in 0..3 {
-        let chosen = choose(decision, among).map(|model| model.model.as_str());
+        let chosen = choose(decision, among).map(|chosen| chosen.model.model.as_str());
         assert_eq!(chosen, want);
     }
 }
@@ -84,10 +91,12 @@ fn weighted_follows_the_shares_and_repeats() {
             config: &config,
             statistics: &statistics,
             request_id: &id,
+            body: &JsonObject::default(),
+            now: Instant::now(),
         };
         let chosen = choose(&decision, among).unwrap();
         assert_eq!(chosen, choose(&decision, among).unwrap());
-        first += u32::from(chosen.model == "m0");
+        first += u32::from(chosen.model.model == "m0");
     }
     assert!((1400..1600).contains(&first), "{first} of 2000");
 }
@@ -207,4 +216,129 @@ fn without_a_candidate_the_fallback_decides() {
     check_fallback(Fallback::Best, "m0");
     check_fallback(Fallback::Cheapest, "m2");
     check_fallback(Fallback::Fastest, "m1");
+}
+
+/// A view of a model whose prompts cost 1 ms a token of 4 bytes, if `queued` tokens wait and
+/// `cached` is cached.
+fn view(queued: u64, cached: &PromptPrefixes, at: Instant) -> LoadView {
+    LoadView {
+        load: ModelLoad {
+            workers: 1,
+            queued_prefill_tokens: queued,
+            prefill: Some(PrefillCost {
+                seconds: 0.01,
+                seconds_per_token: 0.001,
+                bytes_per_token: 4.0,
+            }),
+            ..ModelLoad::default()
+        },
+        prefixes: PrefixFilter::new(cached.hashes.iter().copied()),
+        at,
+    }
+}
+
+/// What is chosen of three models with these weights if the first ones have these views.
+#[track_caller]
+fn check_load(weights: &[f32], views: Vec<LoadView>, want: &str) {
+    let mut decision = decision(Selection::Static, weights);
+    decision.load_aware = Some(LoadAware { tolerance: 0.1 });
+    let statistics = ModelStatistics::default();
+    let named = views.into_iter().enumerate();
+    let loads = named.map(|(i, view)| (format!("m{i}"), vec![view]));
+    statistics.tell_loads(loads.collect::<LoadViews>());
+    let (config, body) = (config(), long_prompt());
+    let among = Candidates {
+        config: &config,
+        statistics: &statistics,
+        request_id: "id",
+        body: &body,
+        now: Instant::now(),
+    };
+    let chosen = choose(&decision, among).unwrap();
+    assert_eq!(chosen.model.model, want, "{chosen:?}");
+}
+
+fn long_prompt() -> JsonObject {
+    let text = "a".repeat(4096);
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    JsonObject::parse(body.as_bytes()).unwrap()
+}
+
+#[test]
+fn close_scores_are_decided_by_the_load_and_by_what_is_cached() {
+    let now = Instant::now();
+    let none = PromptPrefixes::default();
+    let cached = PromptPrefixes::of(&long_prompt()).remove(0);
+    let idle = || view(0, &none, now);
+    let busy = || view(500, &none, now);
+    let knows = |queued| view(queued, &cached, now);
+    check_load(&[1.0, 0.95], vec![idle(), idle()], "m0");
+    check_load(&[1.0, 0.95], vec![busy(), idle()], "m1");
+    check_load(&[0.95, 1.0], vec![idle(), busy()], "m0");
+    check_load(&[1.0, 0.8], vec![busy(), idle()], "m0");
+    // A thousand tokens that are cached outweigh 500 that wait, and 2000 that wait outweigh them.
+    check_load(&[1.0, 0.95], vec![idle(), knows(500)], "m1");
+    check_load(&[1.0, 0.95], vec![idle(), knows(2000)], "m0");
+    // Equals keep the better score.
+    check_load(&[0.95, 1.0], vec![idle(), idle()], "m1");
+}
+
+#[test]
+fn without_a_view_of_the_best_model_scores_decide() {
+    let now = Instant::now();
+    let none = PromptPrefixes::default();
+    let before = now.checked_sub(Duration::from_secs(60)).unwrap();
+    let (idle, old) = (view(0, &none, now), view(0, &none, before));
+    let busy = view(9000, &none, now);
+    check_load(&[1.0, 0.95], Vec::new(), "m0");
+    check_load(&[0.95, 1.0], vec![idle.clone()], "m1");
+    check_load(&[1.0, 0.95], vec![old.clone(), idle], "m0");
+    check_load(&[1.0, 0.95], vec![busy.clone(), old], "m0");
+    check_load(&[1.0, 0.95], vec![busy], "m0");
+}
+
+#[test]
+fn the_systems_prompt_of_the_decision_counts() {
+    let mut decision = decision(Selection::Static, &[1.0, 1.0]);
+    decision.plugins.system_prompt = Some(crate::config::SystemPrompt {
+        text: "Be exact.".into(),
+        mode: crate::config::PromptMode::Insert,
+    });
+    let (config, body) = (config(), long_prompt());
+    let among = Candidates {
+        config: &config,
+        statistics: &ModelStatistics::default(),
+        request_id: "id",
+        body: &body,
+        now: Instant::now(),
+    };
+    let mut sent = body.clone();
+    let prompt = decision.plugins.system_prompt.as_ref().unwrap();
+    assert!(system_prompt::inject(&mut sent, prompt));
+    assert_eq!(among.prompts(&decision), PromptPrefixes::of(&sent));
+    assert_ne!(among.prompts(&decision), PromptPrefixes::of(&body));
+}
+
+#[test]
+fn requests_that_servers_do_not_know_of_yet_wait_as_well() {
+    let mut decision = decision(Selection::Static, &[1.0, 1.0]);
+    decision.load_aware = Some(LoadAware { tolerance: 0.1 });
+    let (config, body, statistics) = (config(), long_prompt(), ModelStatistics::default());
+    let (none, now) = (PromptPrefixes::default(), Instant::now());
+    let views = ["m0", "m1"].map(|name| (name.to_owned(), vec![view(0, &none, now)]));
+    statistics.tell_loads(LoadViews::from(views));
+    let among = Candidates {
+        config: &config,
+        statistics: &statistics,
+        request_id: "id",
+        body: &body,
+        now,
+    };
+    let mut counts = [0, 0];
+    for _ in 0..10 {
+        let chosen = choose(&decision, among).unwrap().model.model.clone();
+        counts[usize::from(chosen == "m1")] += 1;
+        statistics.started(&chosen);
+    }
+    assert_eq!(counts, [5, 5]);
 }

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use tandem_classifier::{EncoderClassifier, Settings};
-use tandem_semantic_router::config::ModelConfig;
+use tandem_protocol::prefix::PrefixFilter;
+use tandem_protocol::serving_load::{ModelLoad, PrefillCost};
+use tandem_semantic_router::config::{ModelConfig, TraceExporter};
 use tandem_semantic_router::{
-    CallError, ChatCall, Client, Endpoint, Explanation, Forward, LanguageModels, ModelStatistics,
-    Parts, RouteRequest, Routed, Router, RouterConfig, Routing,
+    CallError, ChatCall, Client, Endpoint, Explanation, Forward, LanguageModels, LoadView,
+    LoadViews, ModelStatistics, Parts, RouteRequest, Routed, Router, RouterConfig, Routing,
 };
 
 fn repository() -> PathBuf {
@@ -410,6 +412,52 @@ async fn nested_rules() {
     check("nested-rules.yaml", &rows).await;
 }
 
+/// A view of a server whose prompts cost 1 ms a token, if so many tokens wait there.
+fn load_view(queued_prefill_tokens: u64) -> LoadView {
+    LoadView {
+        load: ModelLoad {
+            workers: 1,
+            queued_prefill_tokens,
+            prefill: Some(PrefillCost {
+                seconds: 0.01,
+                seconds_per_token: 0.001,
+                bytes_per_token: 4.0,
+            }),
+            ..ModelLoad::default()
+        },
+        prefixes: PrefixFilter::default(),
+        at: Instant::now(),
+    }
+}
+
+#[tokio::test]
+async fn load_aware() {
+    let router = router("load-aware.yaml").await;
+    let ask = question("Does this function compile?");
+    check_request(&router, &ask, "code", "coder").await;
+    let tell = |coder: u64, general: u64| {
+        let loads = [("coder", coder), ("general", general), ("large", 0)];
+        let views = loads.map(|(name, queued)| (name.to_owned(), vec![load_view(queued)]));
+        router.statistics().tell_loads(LoadViews::from(views));
+    };
+    tell(0, 0);
+    check_request(&router, &ask, "code", "coder").await;
+    tell(500, 0);
+    check_request(&router, &ask, "code", "general").await;
+    tell(500, 900);
+    check_request(&router, &ask, "code", "coder").await;
+    let body = Bytes::from(ask.to_string());
+    let request = RouteRequest {
+        endpoint: Endpoint::Chat,
+        body: &body,
+        request_id: "id",
+    };
+    let predictions = router.route(request).await.explanation.predictions;
+    let models: Vec<&str> = predictions.iter().map(|one| one.model.as_str()).collect();
+    assert_eq!(models, ["coder", "general"]);
+    assert!(predictions[0].seconds < predictions[1].seconds);
+}
+
 #[tokio::test]
 async fn selection() {
     let router = router("selection.yaml").await;
@@ -546,6 +594,44 @@ async fn redaction() {
         "Open a ticket: card [CREDIT_CARD], mail anna@example.com.",
     )
     .await;
+}
+
+#[tokio::test]
+async fn answers() {
+    let router = router("answers.yaml").await;
+    let check = async |text: &str, said: &str, want: &str| {
+        let (forward, _, _) = forward(&router, &question(text)).await;
+        let mut scanner = forward.scan.unwrap().begin(false);
+        let message = json!({ "role": "assistant", "content": said });
+        let answer = json!({ "choices": [{ "index": 0, "message": message }] });
+        let mut seen = scanner.piece(answer.to_string().into()).await.to_vec();
+        seen.extend(scanner.finish().await);
+        let seen: Value = serde_json::from_slice(&seen).unwrap();
+        assert_eq!(seen["choices"][0]["message"]["content"], want);
+    };
+    let bakers = "How do bakers keep their flour dry?";
+    check(bakers, "On pallets.", "On pallets.").await;
+    check(
+        bakers,
+        "Pay with 4111 1111 1111 1111.",
+        "Pay with [CREDIT_CARD].",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn tracing() {
+    let router = router("tracing.yaml").await;
+    let tracing = router.config().tracing.as_ref().unwrap();
+    assert_eq!(
+        tracing.exporter,
+        TraceExporter::Otlp {
+            endpoint: "localhost:4317".to_owned(),
+            insecure: true
+        }
+    );
+    assert!((tracing.share - 0.1).abs() < 1e-6);
+    check_request(&router, &question("Hello!"), "", "assistant").await;
 }
 
 #[tokio::test]

@@ -13,11 +13,12 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use tandem_gateway::{
-    Api, ApiOptions, ExtProc, ExtProcError, ExtProcOptions, GatewayMetrics, metrics_routes,
-    register_cache,
+    Api, ApiOptions, ExtProc, ExtProcError, ExtProcOptions, GatewayMetrics, LoadPoller,
+    metrics_routes, register_cache,
 };
 use tandem_runtime::Lifecycle;
 use tandem_runtime::http::{self, HttpOptions};
+use tandem_runtime::tls::public_trust;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -154,6 +155,9 @@ impl Running {
         let shared = (Arc::clone(&router), Arc::clone(&classifier));
         let reloader = Reloader::new(first, shared.0, shared.1, &mut registry);
         envoy.spawn(reloader.run());
+        let asked = Arc::clone(&router);
+        let poller = LoadPoller::new(asked, None, &public_trust(), &mut registry)?;
+        envoy.spawn(poller.run());
         let api = Api::new(
             Arc::clone(&router),
             classifier,

@@ -26,7 +26,7 @@ pub(super) use server::Attempt;
 use server::Server;
 
 /// Keeps connections to all servers.
-pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Which servers there are.
 pub(super) struct Upstreams {
@@ -161,7 +161,7 @@ impl Upstreams {
 }
 
 /// Where a server is asked for `path`.
-pub(super) fn uri(address: &Address, path: &str) -> Uri {
+pub(crate) fn uri(address: &Address, path: &str) -> Uri {
     let scheme = if address.tls { "https" } else { "http" };
     let uri = Uri::builder()
         .scheme(scheme)

@@ -4,7 +4,7 @@ use super::plugin;
 use super::provider::{effort, require_model};
 use super::reader::{Cursor, Section, unknown};
 use super::rules::{Found, SignalRules};
-use super::selection::selection;
+use super::selection::{load_aware, selection};
 use crate::config::{
     CachePolicy, Decision, ModelConfig, ModelRef, OnError, Rule, SecurityPolicy, ToolSearch,
 };
@@ -60,6 +60,7 @@ fn decision<'r>(cursor: Cursor<'r>, context: &mut Context<'_, 'r>) -> Option<Dec
         tier: section.integer("tier").unwrap_or(0),
         rule: rule.unwrap_or(Rule::Never).simplified(),
         models,
+        load_aware: load_aware(&section),
         selection: selection(&section),
         plugins,
     })

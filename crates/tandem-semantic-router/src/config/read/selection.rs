@@ -1,7 +1,9 @@
 //! How a decision chooses one of its models.
 
 use super::reader::{Section, unknown};
-use crate::config::{FactorWeights, Fallback, LatencyAware, Limits, MultiFactor, Selection};
+use crate::config::{
+    FactorWeights, Fallback, LatencyAware, Limits, LoadAware, MultiFactor, Selection,
+};
 
 /// Algorithms of the original router that are not supported.
 const UNSUPPORTED: [&str; 18] = [
@@ -55,6 +57,25 @@ pub(super) fn selection(section: &Section<'_>) -> Selection {
             Selection::Static
         }
     }
+}
+
+/// `load_aware` and `load_tolerance`.
+pub(super) fn load_aware(section: &Section<'_>) -> Option<LoadAware> {
+    let algorithm = section.section("algorithm")?;
+    let tolerance = algorithm.get("load_tolerance");
+    let tolerance = tolerance.and_then(|cursor| cursor.number());
+    if algorithm.boolean("load_aware") != Some(true) {
+        return None;
+    }
+    if algorithm.text("type").as_deref() == Some("weighted")
+        && let Some(at) = algorithm.get("load_aware")
+    {
+        at.warn("accepted, and has no effect because `weighted` draws models and has no best one");
+        return None;
+    }
+    Some(LoadAware {
+        tolerance: tolerance.unwrap_or(LoadAware::DEFAULT_TOLERANCE),
+    })
 }
 
 fn latency_aware(algorithm: &Section<'_>) -> Selection {

@@ -1,6 +1,7 @@
 //! The keys of both layouts as data: which there are, what their values look like, and which are
 //! accepted without effect. Checking a file and its JSON Schema both come from here.
 
+mod cache;
 mod flat;
 mod gateway;
 mod json;

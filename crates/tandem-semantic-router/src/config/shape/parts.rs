@@ -2,7 +2,6 @@
 
 use super::{Field, Shape, field, plugins};
 
-pub(super) const OWN_INDEX: &str = "answers are found by an index of its own";
 pub(super) const NO_RESPONSES: &str = "the Responses API is not served";
 pub(super) const NO_ANSWER_CHECKS: &str = "answers are not checked for hallucinations";
 pub(super) const OWN_MODEL: &str = "the encoder inside the router answers this";
@@ -14,78 +13,6 @@ pub(super) const UNREAD: &str = "the original router does not read it either";
 pub(super) const EFFORTS: Shape = Shape::Choice(&["minimal", "low", "medium", "high"]);
 pub(super) const STRATEGIES: Shape = Shape::Choice(&["priority", "confidence"]);
 pub(super) const ON_ERROR: Shape = Shape::Choice(&["allow", "block"]);
-
-/// How requests use the cache.
-pub(super) const CACHE_POLICY: [Field; 5] = [
-    field(
-        "mode",
-        Shape::Choice(&["exact", "semantic", "exact_then_semantic"]),
-        "whether similar questions share answers",
-    ),
-    field(
-        "scope",
-        Shape::Choice(&["client", "user", "team", "tenant", "global"]),
-        "who shares answers",
-    ),
-    field(
-        "similarity_threshold",
-        Shape::FRACTION,
-        "least cosine similarity of two questions",
-    ),
-    field(
-        "semantic",
-        Shape::Object(&[field(
-            "similarity_threshold",
-            Shape::FRACTION,
-            "least cosine similarity of two questions",
-        )]),
-        "how similar questions are",
-    ),
-    field(
-        "ttl_seconds",
-        Shape::COUNT,
-        "how long answers are given again; 0 is for ever",
-    ),
-];
-
-pub(super) const CACHE: Shape = Shape::Object(&[
-    field("enabled", Shape::Bool, "whether answers are cached"),
-    CACHE_POLICY[0],
-    CACHE_POLICY[1],
-    CACHE_POLICY[2],
-    CACHE_POLICY[3],
-    CACHE_POLICY[4],
-    field(
-        "backend_type",
-        Shape::Choice(&["memory", "milvus", "redis", "hybrid"]),
-        "where answers are kept",
-    ),
-    field(
-        "max_bytes",
-        Shape::COUNT,
-        "most bytes of answers in this process",
-    ),
-    field(
-        "max_entries",
-        Shape::COUNT,
-        "most answers in this process; 0 is as many as there is room for",
-    ),
-    field(
-        "eviction_policy",
-        Shape::Choice(&["fifo", "lru", "lfu"]),
-        "which answers make room for others",
-    ),
-    field("backend_config_path", Shape::Text, "settings of the store")
-        .unused("answers are kept in this process"),
-    field("embedding_model", Shape::Text, "model of the questions").unused(OWN_MODEL),
-    field("use_hnsw", Shape::Bool, "").unused(OWN_INDEX),
-    field("hnsw_m", Shape::POSITIVE, "").unused(OWN_INDEX),
-    field("hnsw_ef_construction", Shape::POSITIVE, "").unused(OWN_INDEX),
-    field("hnsw_ef_search", Shape::POSITIVE, "").unused(OWN_INDEX),
-    field("max_memory_entries", Shape::COUNT, "").unused(OWN_INDEX),
-    field("redis", Shape::Any, "").unused("answers are kept in this process"),
-    field("milvus", Shape::Any, "").unused("answers are kept in this process"),
-]);
 
 /// A note for people needs no warning: that it does nothing is what one expects.
 pub(super) const fn note(key: &'static str) -> Field {
@@ -258,6 +185,16 @@ const ALGORITHM: Shape = Shape::Object(&[
             ),
         ]),
         "settings of multi_factor",
+    ),
+    field(
+        "load_aware",
+        Shape::Bool,
+        "whether models whose score is close compete by predicted time to the first token",
+    ),
+    field(
+        "load_tolerance",
+        Shape::FRACTION,
+        "share of the best score by which a close one may be less",
     ),
     field("on_error", Shape::Text, "what a failed selection means")
         .unused("choosing a model cannot fail"),

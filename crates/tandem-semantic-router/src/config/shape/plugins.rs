@@ -1,6 +1,7 @@
 //! Plugins of decisions.
 
-use super::parts::{CACHE_POLICY, NO_ANSWER_CHECKS, ON_ERROR};
+use super::cache::CACHE_POLICY;
+use super::parts::{NO_ANSWER_CHECKS, ON_ERROR};
 use super::{Field, PluginKind, Shape, field};
 
 pub(super) const ENVELOPE: &[Field] = &[

@@ -245,6 +245,26 @@ fn decision_keys() {
         "none",
         "LatencyAware(LatencyAware { ttft_percentile: Some(90), tpot_percentile: None })",
     );
+    check(
+        &with("algorithm: {type: static, load_aware: true}"),
+        |c| decision(c, |d| debug(&d.load_aware)),
+        "none",
+        "Some(LoadAware { tolerance: 0.1 })",
+    );
+    check(
+        &with("algorithm: {load_aware: true, load_tolerance: 0.25}"),
+        |c| decision(c, |d| debug(&d.load_aware)),
+        "none",
+        "Some(LoadAware { tolerance: 0.25 })",
+    );
+    for without in ["{load_aware: false}", "{type: weighted, load_aware: true}"] {
+        check(
+            &with(&format!("algorithm: {without}")),
+            |c| decision(c, |d| debug(&d.load_aware)),
+            "none",
+            "None",
+        );
+    }
 }
 
 #[test]
