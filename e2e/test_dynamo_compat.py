@@ -134,12 +134,18 @@ def test_the_real_frontend_drives_our_prefill_and_decode_workers(
         node.stop()
 
 
+def wait_for_model(frontend: Node, name: str) -> None:
+    """Waits until our frontend lists a model and knows a worker of it, which may come later."""
+    eventually(lambda: name in models(frontend.frontend), timeout=30)
+    eventually(lambda: frontend.get("/health").json()["instances"], timeout=30)
+
+
 @pytest.mark.parametrize("plane", ["tcp", "nats"])
 def test_our_frontend_drives_the_real_mocker(
     cluster: Cluster, mocker: Stock, plane: str
 ) -> None:
     frontend: Node = cluster.frontend("--request-plane", plane).wait_until_ready()
-    eventually(lambda: "stock" in models(frontend.frontend), timeout=30)
+    wait_for_model(frontend, "stock")
     port, text = frontend.frontend, long_text(f"juniper {plane}")
 
     def cached() -> int:
@@ -179,7 +185,7 @@ def test_every_rank_of_a_worker_is_used(cluster: Cluster, cache_model: Path) -> 
     try:
         assert mocker.log.wait_for("All KV event background tasks started", timeout=30)
         frontend = cluster.frontend().wait_until_ready()
-        eventually(lambda: "ranks" in models(frontend.frontend), timeout=30)
+        wait_for_model(frontend, "ranks")
         for topic in "abcdefgh":
             answer = post(frontend.frontend, CHAT, body(long_text(topic), 5, "ranks"))
             assert answer.status == 200, answer.text

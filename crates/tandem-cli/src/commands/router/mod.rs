@@ -115,6 +115,8 @@ async fn serve(args: &RouterArgs) -> Result<()> {
         () = signals.next() => {}
         ended = &mut running.extproc => ended.context("the ExtProc server panicked")??,
     }
+    // Whoever reads the line may ask for the readiness at once.
+    running.envoy.stopping().cancel();
     info!("stopping: requests in flight may finish");
     tokio::select! {
         () = running.stop(Duration::from_secs(args.drain_timeout)) => {}
