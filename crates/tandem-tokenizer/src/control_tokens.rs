@@ -21,7 +21,8 @@ pub struct ControlTokens {
     automaton: AhoCorasick,
 }
 
-/// What [`ControlTokens::mark`] put into the messages, if anything.
+/// What [`ChatTemplate::render_marked`](crate::ChatTemplate::render_marked) put into the prompt, if
+/// anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Marks(Option<char>);
 
