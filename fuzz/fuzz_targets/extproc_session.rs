@@ -114,6 +114,7 @@ fuzz_target!(|exchange: Exchange<'_>| {
         let answers = stage.runtime.block_on(session.answer(ProcessingRequest {
             request: request.clone(),
             protocol_config: config.take(),
+            metadata_context: None,
         }));
         let shown = match message {
             Message::ResponseHeaders { .. } => None,
