@@ -61,14 +61,13 @@ impl Sender<'_> {
             forward: &forward,
             request_id: &request_id,
         };
-        let (answer, attempt) = match self.try_servers(&outgoing).await {
+        let (mut answer, attempt) = match self.try_servers(&outgoing).await {
             Ok(answered) => answered,
             Err(error) => {
                 watch.broken();
                 return Err(error);
             }
         };
-        let mut answer = answer;
         let status = answer.status();
         watch.begin(status, forward.stream);
         *answer.version_mut() = Version::HTTP_11;
