@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-router eval-models fuzz train clean
+	bench-router eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,12 @@ fuzz: $(VENV)/installed ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS
 		RUSTC_BOOTSTRAP=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo-fuzz run --sanitizer none $$target \
 			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || exit 1; \
 	done
+
+eval-cache: ## Which questions share an answer, on the labelled pairs in DATA
+	mkdir -p target
+	gunzip -c $(DATA)/train/cache_pairs.valid.jsonl.gz > target/cache_pairs.jsonl
+	CACHE_PAIRS=$(CURDIR)/target/cache_pairs.jsonl $(CARGO) test -p tandem-semantic-router --test it \
+		labelled_pairs -- --ignored --nocapture
 
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)
