@@ -11,6 +11,9 @@ use super::words::same_word;
 /// have some, one word may stand in the place of another.
 const MOST_UNMATCHED: usize = 4;
 
+/// Most words of a question of which some may stand elsewhere in the other.
+const MOST_MOVED: usize = 12;
+
 /// Whether both ask for the same.
 pub(crate) fn agree(left: &Question, right: &Question) -> bool {
     left.literals == right.literals
@@ -95,8 +98,11 @@ fn same_words(left: &Question, right: &Question) -> bool {
     (lacking == 0 || unmatched == 0)
         && lacking + unmatched <= MOST_UNMATCHED
         && (meaning > 0 || lacking + unmatched == 0)
-        && (same_order(&places, right)
-            || (left.telegraphic || right.telegraphic) && is_loose(&places, right))
+        && (same_order(&places, left, right)
+            || (left.telegraphic || right.telegraphic)
+                && !is_strict(left)
+                && !is_strict(right)
+                && is_loose(&places, right))
 }
 
 fn same_direction(left: &Word, right: &Word) -> bool {
@@ -111,6 +117,12 @@ fn weak(direction: &str) -> bool {
     matches!(direction, "in" | "of" | "for" | "with")
 }
 
+/// Whether words must stand in the same order whatever they are: where some are repeated, or there
+/// are many, their places say what belongs to what.
+fn is_strict(question: &Question) -> bool {
+    question.repeats || question.words.len() > MOST_MOVED
+}
+
 /// Whether the words of which one text consists may stand in any order. Not if they are two, as in
 /// "travel time", and not if only one of the texts says where something goes.
 fn is_loose(places: &[(&Word, usize)], right: &Question) -> bool {
@@ -120,7 +132,10 @@ fn is_loose(places: &[(&Word, usize)], right: &Question) -> bool {
 }
 
 /// Words may change places only where that does not exchange their parts.
-fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
+fn same_order(places: &[(&Word, usize)], left: &Question, right: &Question) -> bool {
+    if is_strict(left) || is_strict(right) {
+        return places.is_sorted_by_key(|(_, at)| *at);
+    }
     let symmetric = places
         .iter()
         .any(|(word, _)| matches!(word.stem.as_str(), "difference" | "versus" | "between"));

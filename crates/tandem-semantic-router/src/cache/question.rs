@@ -30,6 +30,8 @@ pub(crate) struct Question {
     /// text holds code, all of its words.
     pub(super) literals: Vec<String>,
     pub(super) words: Vec<Word>,
+    /// Whether a word occurs more than once.
+    pub(super) repeats: bool,
 }
 
 /// What is asked for.
@@ -157,7 +159,10 @@ impl Reader {
     fn word(&mut self, stem: String, direction: Option<&'static str>, generic: bool) {
         let words = &mut self.question.words;
         match words.iter_mut().find(|word| word.stem == stem) {
-            Some(known) => known.generic &= generic,
+            Some(known) => {
+                known.generic &= generic;
+                self.question.repeats = true;
+            }
             None => words.push(Word {
                 stem,
                 direction,

@@ -80,6 +80,7 @@ async fn near_misses_never_share_an_answer_and_paraphrases_often_do() {
 /// Rows `{"text_a", "text_b", "label"}`; label 1 if one answer serves both.
 #[tokio::test]
 #[ignore = "reads the labelled pairs that CACHE_PAIRS names: make eval-cache"]
+#[expect(clippy::disallowed_methods, reason = "a test has no flags")]
 async fn labelled_pairs_share_an_answer_as_they_should() {
     let path = std::env::var("CACHE_PAIRS").unwrap();
     let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
@@ -92,7 +93,10 @@ async fn labelled_pairs_share_an_answer_as_they_should() {
         counts[usize::from(row["label"] == 1)][usize::from(hit)] += 1;
     }
     let [[right, wrong], [missed, hits]] = counts;
-    println!("one answer serves both: {hits} of {} share it", hits + missed);
+    println!(
+        "one answer serves both: {hits} of {} share it",
+        hits + missed
+    );
     println!("different answers: {wrong} of {} share one", wrong + right);
     assert_eq!(wrong, 0);
     assert!(hits * 2 >= hits + missed);

@@ -171,6 +171,13 @@ fn what_must_agree() {
         false,
     );
     check("Compare tea and coffee", "compare coffee and tea", true);
+}
+
+#[test]
+fn roles_and_forms_must_agree() {
+    let check = |left: &str, right: &str, want: bool| {
+        assert_eq!(questions_agree(left, right), want, "{left} / {right}");
+    };
     check("Can I sue my landlord?", "Can my landlord sue me?", false);
     check("My wife left me", "I left my wife", false);
     check("Did I win?", "Did you win?", false);
