@@ -2,6 +2,7 @@
 
 mod memory;
 mod nats;
+mod zmq;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,6 +10,7 @@ use futures::stream::BoxStream;
 
 pub use memory::MemoryMessaging;
 pub use nats::NatsMessaging;
+pub use zmq::ZmqMessaging;
 
 /// Subjects with any number of publishers and subscribers.
 ///
