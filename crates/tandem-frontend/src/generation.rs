@@ -12,7 +12,7 @@ use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
 use tandem_runtime::RequestPlane;
-use tandem_runtime::request_plane::{CallError, Responses};
+use tandem_runtime::request_plane::{CallError, Request, Responses};
 use tracing::{debug, warn};
 
 use crate::choice::Outputs;
@@ -333,7 +333,7 @@ impl Job {
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
         self.dispatcher
             .plane
-            .call(&chosen.instance, &self.request_id, body.into())
+            .call(&chosen.instance, Request::new(&self.request_id, body))
             .await
     }
 }

@@ -18,7 +18,7 @@ pub mod system;
 pub mod telemetry;
 pub mod tls;
 
-pub use component::{EndpointId, Instance, Transport};
+pub use component::{EndpointId, Instance, TcpAddress, Transport};
 pub use discovery::Discovery;
 pub use instances::InstanceWatch;
 pub use lifecycle::Lifecycle;

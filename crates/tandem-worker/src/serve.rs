@@ -13,7 +13,7 @@ use tandem_protocol::engine::{
 };
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
-use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
+use tandem_runtime::request_plane::{CallError, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
@@ -213,8 +213,9 @@ struct Generator {
 }
 
 impl Handler for Generator {
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = match serde_json::from_slice(&request) {
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let request_id = request.id;
+        let request: EngineRequest = match serde_json::from_slice(&request.body) {
             Ok(request) => request,
             Err(error) => {
                 warn!(request_id, %error, "received a request that does not decode");
@@ -256,7 +257,7 @@ struct Snapshots {
 }
 
 impl Handler for Snapshots {
-    fn handle(&self, _request_id: &str, _request: Bytes) -> BoxStream<'static, Bytes> {
+    fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
         let events = self.engine.subscribe_kv_events().take_snapshot();
         stream::iter([json(&KvSnapshot { events })]).boxed()
     }
