@@ -9,11 +9,11 @@ use futures::stream::{self, BoxStream};
 use serde::Serialize;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{
-    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure,
+    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure, compact,
 };
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
-use tandem_runtime::request_plane::{CallError, Handler, Request, ServedEndpoint};
+use tandem_runtime::request_plane::{CallError, Encoding, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
@@ -214,7 +214,7 @@ struct Generator {
 
 impl Handler for Generator {
     fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
-        let request_id = request.id;
+        let (request_id, encoding) = (request.id, request.encoding);
         let request: EngineRequest = match serde_json::from_slice(&request.body) {
             Ok(request) => request,
             Err(error) => {
@@ -232,7 +232,11 @@ impl Handler for Generator {
             WorkerRole::Prefill => self.engine.submit_prefill(request),
             WorkerRole::Decode => self.engine.submit(request),
         };
-        outputs.map(|output| json(&annotated(output))).boxed()
+        let encode = move |output| match encoding {
+            Encoding::Json => json(&annotated(output)),
+            Encoding::Compact => compact::encode(&annotated(output)).into(),
+        };
+        outputs.map(encode).boxed()
     }
 }
 
