@@ -4,6 +4,8 @@
 mod mux;
 mod peers;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 

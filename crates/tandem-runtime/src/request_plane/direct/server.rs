@@ -96,6 +96,7 @@ async fn converse(mux: Mux, mut opened: Opened, endpoints: Arc<Endpoints>, tasks
     let mut told = false;
     loop {
         tokio::select! {
+            biased;
             stream = opened.recv() => match stream {
                 Some((open, stream)) => {
                     let endpoints = Arc::clone(&endpoints);

@@ -161,6 +161,7 @@ impl Session<'_> {
         let mut greeted = false;
         loop {
             tokio::select! {
+                biased;
                 read = reader.read_buf(&mut buffer) => match read {
                     Ok(0) => return Ended::Closed,
                     Ok(_) => self.silence.heard(),
