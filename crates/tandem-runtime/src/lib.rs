@@ -14,6 +14,8 @@ pub mod messaging;
 pub mod nats;
 pub mod openmetrics;
 pub mod request_plane;
+#[cfg(test)]
+mod simulation;
 pub mod system;
 pub mod telemetry;
 pub mod tls;

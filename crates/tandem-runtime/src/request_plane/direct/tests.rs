@@ -2,9 +2,6 @@
 //!
 //! The simulated TCP does not repeat what was lost, so a connection that loses something stands
 //! still from then on, as a real one does when its path is gone for good.
-//!
-//! Every simulation has a seed, which a failure prints. `TANDEM_SEED=7` runs that one only, and
-//! `TANDEM_SEEDS=1000` as many.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,6 +23,7 @@ use turmoil::{Builder, Sim};
 
 use super::*;
 use crate::request_plane::{Handler, ServedEndpoint};
+use crate::simulation::seeds;
 
 /// Most time between two signs of life of a call, of which every one is one at last.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -264,22 +262,9 @@ fn simulation(seed: u64) -> Sim<'static> {
         .build()
 }
 
-/// Seeds to run: one, or as many as asked for.
-fn seeds(count: u64) -> Range<u64> {
-    let number = |name| {
-        let value = std::env::var_os(name)?;
-        value.to_str()?.parse::<u64>().ok()
-    };
-    match number("TANDEM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TANDEM_SEEDS").unwrap_or(count),
-    }
-}
-
 /// Runs simulations in which `fault` happens again and again.
 fn check(count: u64, fault: Fault) {
     for seed in seeds(count) {
-        println!("TANDEM_SEED={seed}");
         let mut random = SmallRng::seed_from_u64(seed);
         let mut sim = simulation(seed);
         let world = Arc::new(World::default());
@@ -310,7 +295,7 @@ fn check(count: u64, fault: Fault) {
 
 #[test]
 fn calls_survive_delay() {
-    check(5, |sim, random| {
+    check(8, |sim, random| {
         // All at once, long after: `hold` loses nothing.
         if random.random() {
             sim.hold("caller", "worker");
@@ -326,7 +311,7 @@ fn calls_survive_delay() {
 
 #[test]
 fn calls_survive_a_partition() {
-    check(5, |sim, _| {
+    check(8, |sim, _| {
         sim.partition("caller", "worker");
         |sim| sim.repair("caller", "worker")
     });
@@ -334,7 +319,7 @@ fn calls_survive_a_partition() {
 
 #[test]
 fn calls_survive_a_network_that_works_one_way() {
-    check(5, |sim, random| {
+    check(8, |sim, random| {
         if random.random() {
             sim.partition_oneway("caller", "worker");
         } else {
@@ -349,7 +334,7 @@ fn calls_survive_a_network_that_works_one_way() {
 
 #[test]
 fn calls_survive_loss() {
-    check(5, |sim, random| {
+    check(8, |sim, random| {
         sim.set_fail_rate(random.random_range(0.0..0.01));
         |sim| {
             sim.set_fail_rate(0.0);
@@ -360,7 +345,7 @@ fn calls_survive_loss() {
 
 #[test]
 fn calls_survive_a_worker_that_crashes_and_comes_back() {
-    check(5, |sim, _| {
+    check(8, |sim, _| {
         sim.crash("worker");
         |sim| sim.bounce("worker")
     });
