@@ -10,9 +10,9 @@ use futures::stream;
 use serde_json::Value;
 use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
-use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
+use tandem_protocol::engine::{EngineOutput, EngineRequest, WorkerFailure, compact};
 use tandem_runtime::RequestPlane;
-use tandem_runtime::request_plane::{CallError, Responses};
+use tandem_runtime::request_plane::{CallError, Encoding, Request, Responses};
 use tracing::{debug, warn};
 
 use crate::choice::Outputs;
@@ -148,7 +148,7 @@ impl Generation {
     }
 
     fn receive(&mut self, bytes: &Bytes) -> Result<EngineOutput, FrontendError> {
-        let annotated: Annotated<EngineOutput> = match serde_json::from_slice(bytes) {
+        let annotated = match compact::decode(bytes) {
             Ok(annotated) => annotated,
             Err(error) => {
                 return self.fail(FrontendError::Worker(WorkerFailure {
@@ -316,9 +316,8 @@ impl Job {
             .unwrap_or(Err(CallError::StreamEnded))
             .map_err(lost)?;
         chosen.prefill_completed();
-        let annotated: Annotated<EngineOutput> =
-            serde_json::from_slice(&first).map_err(|_| "no_params")?;
-        annotated
+        compact::decode(&first)
+            .map_err(|_| "no_params")?
             .data
             .and_then(|output| output.disaggregated_params)
             .ok_or("no_params")
@@ -331,9 +330,10 @@ impl Job {
             ..request.clone()
         };
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
-        self.dispatcher
-            .plane
-            .call(&chosen.instance, &self.request_id, body.into())
-            .await
+        let request = Request {
+            encoding: Encoding::Compact,
+            ..Request::new(&self.request_id, body)
+        };
+        self.dispatcher.plane.call(&chosen.instance, request).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tandem_protocol::kv::{KvSnapshot, RouterEvent};
+use tandem_runtime::request_plane::Request;
 use tandem_runtime::{Instance, InstanceWatch, Lifecycle, RequestPlane};
 use tracing::{debug, warn};
 
@@ -172,7 +173,7 @@ impl Feed {
         let answer = async {
             let mut answers = self
                 .plane
-                .call(instance, "kv-snapshot", bytes::Bytes::from_static(b"{}"))
+                .call(instance, Request::new("kv-snapshot", "{}"))
                 .await
                 .map_err(|error| error.to_string())?;
             let first = answers.next().await.ok_or("no answer")?;

@@ -14,11 +14,13 @@ pub mod messaging;
 pub mod nats;
 pub mod openmetrics;
 pub mod request_plane;
+#[cfg(test)]
+mod simulation;
 pub mod system;
 pub mod telemetry;
 pub mod tls;
 
-pub use component::{EndpointId, Instance, Transport};
+pub use component::{EndpointId, Instance, TcpAddress, Transport};
 pub use discovery::Discovery;
 pub use instances::InstanceWatch;
 pub use lifecycle::Lifecycle;

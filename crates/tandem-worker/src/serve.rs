@@ -9,11 +9,11 @@ use futures::stream::{self, BoxStream};
 use serde::Serialize;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{
-    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure,
+    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure, compact,
 };
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
-use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
+use tandem_runtime::request_plane::{CallError, Encoding, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
@@ -213,8 +213,9 @@ struct Generator {
 }
 
 impl Handler for Generator {
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = match serde_json::from_slice(&request) {
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let (request_id, encoding) = (request.id, request.encoding);
+        let request: EngineRequest = match serde_json::from_slice(&request.body) {
             Ok(request) => request,
             Err(error) => {
                 warn!(request_id, %error, "received a request that does not decode");
@@ -231,7 +232,11 @@ impl Handler for Generator {
             WorkerRole::Prefill => self.engine.submit_prefill(request),
             WorkerRole::Decode => self.engine.submit(request),
         };
-        outputs.map(|output| json(&annotated(output))).boxed()
+        let encode = move |output| match encoding {
+            Encoding::Json => json(&annotated(output)),
+            Encoding::Compact => compact::encode(&annotated(output)).into(),
+        };
+        outputs.map(encode).boxed()
     }
 }
 
@@ -256,7 +261,7 @@ struct Snapshots {
 }
 
 impl Handler for Snapshots {
-    fn handle(&self, _request_id: &str, _request: Bytes) -> BoxStream<'static, Bytes> {
+    fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
         let events = self.engine.subscribe_kv_events().take_snapshot();
         stream::iter([json(&KvSnapshot { events })]).boxed()
     }

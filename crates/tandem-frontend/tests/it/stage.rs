@@ -20,7 +20,7 @@ use tandem_protocol::kv::{
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
-use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, ServedEndpoint};
+use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
@@ -54,8 +54,8 @@ impl Actor {
 }
 
 impl Handler for Actor {
-    fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = serde_json::from_slice(&request).unwrap();
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let request: EngineRequest = serde_json::from_slice(&request.body).unwrap();
         self.requests.lock().push(request);
         match &self.script {
             Script::Finish(tokens) => {

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::service::{Service, ServiceExt};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dial_back::{self, AnswerServer};
-use super::direct::{DirectCall, DirectServer};
-use super::pool::Pool;
+use super::direct::DirectPlane;
+use super::net::Tcp;
 use super::serving::Served;
-use super::{CallError, Handler, RequestPlane, Responses, ServedEndpoint};
+use super::{CallError, Handler, Request, RequestPlane, Responses, ServedEndpoint};
 use crate::component::{EndpointId, Instance, Transport};
 use crate::lifecycle::Lifecycle;
 
@@ -28,7 +27,7 @@ const PROTOCOL_VERSION: &str = "0.6.1";
 /// Which way requests take when a worker offers several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preference {
-    /// A direct TCP connection where the worker offers it, else NATS.
+    /// The direct TCP connection where the worker offers one that is spoken here, else NATS.
     Direct,
     /// Always NATS.
     Nats,
@@ -48,9 +47,8 @@ pub struct NetworkRequestPlane {
     client: Client,
     options: NetworkOptions,
     lifecycle: Lifecycle,
-    pool: Pool,
+    direct: DirectPlane<Tcp>,
     answers: OnceCell<AnswerServer>,
-    direct: OnceCell<DirectServer>,
     /// By component; they end when dropped.
     services: Mutex<HashMap<String, Service>>,
 }
@@ -62,18 +60,10 @@ impl NetworkRequestPlane {
             client,
             options,
             lifecycle: lifecycle.clone(),
-            pool: Pool::default(),
+            direct: DirectPlane::new(Tcp, options.host, lifecycle),
             answers: OnceCell::new(),
-            direct: OnceCell::new(),
             services: Mutex::new(HashMap::new()),
         }
-    }
-
-    async fn serve_direct(&self, key: String, served: Served) -> Result<String, CallError> {
-        let start = || DirectServer::start(self.options.host, &self.lifecycle);
-        let server = self.direct.get_or_try_init(start).await.map_err(local)?;
-        server.add(key, served);
-        Ok(server.address().to_string())
     }
 
     async fn serve_nats(
@@ -134,14 +124,14 @@ impl RequestPlane for NetworkRequestPlane {
     ) -> BoxFuture<'a, Result<ServedEndpoint, CallError>> {
         Box::pin(async move {
             let served = Served::new(handler);
-            let key = direct_key(endpoint, instance_id);
-            let address = self.serve_direct(key, served.clone()).await?;
+            let direct = self.direct.serve(endpoint, instance_id, served.clone());
+            let direct = direct.await.map_err(local)?;
             let subject = self
                 .serve_nats(endpoint, instance_id, served.clone())
                 .await?;
             Ok(ServedEndpoint {
                 transport: Transport::NatsTcp(subject),
-                direct: Some(address),
+                direct: Some(direct),
                 closing: served.closing,
                 in_flight: served.in_flight,
                 cut: served.cut.drop_guard(),
@@ -152,22 +142,14 @@ impl RequestPlane for NetworkRequestPlane {
     fn call<'a>(
         &'a self,
         instance: &'a Instance,
-        request_id: &'a str,
-        request: Bytes,
+        request: Request,
     ) -> BoxFuture<'a, Result<Responses, CallError>> {
         let instance_id = instance.instance_id;
         Box::pin(async move {
             if self.options.preference == Preference::Direct
-                && let Some(address) = &instance.direct
+                && let Some(address) = DirectPlane::<Tcp>::address(instance)
             {
-                let call = DirectCall {
-                    address,
-                    endpoint: direct_key(&instance.endpoint_id(), instance_id),
-                    instance_id,
-                    request_id,
-                    request,
-                };
-                return call.send(&self.pool).await;
+                return self.direct.call(address, instance, request).await;
             }
             let Transport::NatsTcp(subject) = &instance.transport else {
                 return Err(CallError::Unreachable { instance_id });
@@ -175,7 +157,7 @@ impl RequestPlane for NetworkRequestPlane {
             let start = || AnswerServer::start(self.options.host, &self.lifecycle);
             let answers = self.answers.get_or_try_init(start).await.map_err(local)?;
             answers
-                .call(&self.client, subject, (instance_id, request_id), request)
+                .call(&self.client, subject, instance_id, request)
                 .await
         })
     }
@@ -191,10 +173,6 @@ pub fn reachable_host() -> IpAddr {
         socket.local_addr()
     };
     routed().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
-}
-
-fn direct_key(endpoint: &EndpointId, instance_id: u64) -> String {
-    format!("{endpoint}/{instance_id:x}")
 }
 
 /// Namespace and component as one word that fits into a subject.

@@ -20,17 +20,17 @@ use crate::discovery::DiscoveryError;
     clippy::pedantic,
     reason = "generated code"
 )]
-mod api {
+pub(super) mod api {
     tonic::include_proto!("etcdserverpb");
 }
 
+use api::WatchResponse;
 use api::compare::TargetUnion;
 use api::kv_client::KvClient;
 use api::lease_client::LeaseClient;
 use api::request_op;
 use api::watch_client::WatchClient;
 use api::watch_request::RequestUnion;
-pub(super) use api::{WatchResponse, event::EventType};
 
 /// Most time for one call to be answered.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,7 +62,12 @@ impl EtcdClient {
             [one] => one.connect_lazy(),
             many => Channel::balance_list(many.iter().cloned()),
         };
-        Ok(Self { channel })
+        Ok(Self::over(channel))
+    }
+
+    /// A client that speaks over `channel`.
+    pub(super) const fn over(channel: Channel) -> Self {
+        Self { channel }
     }
 
     /// Takes lease `id`, or any if `id` is 0; one that still exists is fine, too.
@@ -230,12 +235,17 @@ fn endpoint(address: &str) -> Result<Endpoint, DiscoveryError> {
         Some(_) => return Err(malformed("the scheme must be http://")),
     };
     let endpoint = Endpoint::from_shared(url).map_err(|_| malformed("not an address"))?;
-    Ok(endpoint
+    Ok(patient(endpoint))
+}
+
+/// `endpoint`, with limits on how long it may be silent.
+pub(super) fn patient(endpoint: Endpoint) -> Endpoint {
+    endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_TIMEOUT)
         .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true))
+        .keep_alive_while_idle(true)
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

@@ -5,6 +5,8 @@
 
 mod client;
 mod keeper;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;
@@ -57,6 +59,14 @@ impl EtcdDiscovery {
         lifecycle: &Lifecycle,
     ) -> Result<Self, DiscoveryError> {
         let client = EtcdClient::new(&options.endpoints)?;
+        Self::join(client, &options, lifecycle).await
+    }
+
+    async fn join(
+        client: EtcdClient,
+        options: &EtcdOptions,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, DiscoveryError> {
         let deadline = Instant::now() + options.connect_timeout;
         let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
         let keeper = Arc::new(Keeper::new(client.clone(), lease, options.lease_ttl));

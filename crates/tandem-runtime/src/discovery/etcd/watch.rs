@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tonic::Streaming;
 use tracing::{info, warn};
 
-use super::client::{EtcdClient, EventType, Listing, WatchResponse};
+use super::client::api::WatchResponse;
+use super::client::api::event::EventType;
+use super::client::{EtcdClient, Listing};
 use super::{MAX_PAUSE, MIN_PAUSE};
 use crate::discovery::{DiscoveryError, DiscoveryEvent};
 
