@@ -6,6 +6,7 @@ PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
 DATA ?= ../shared/data
+TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
@@ -69,8 +70,8 @@ bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimen
 bench-encoder: ## Nano encoder against ModernBERT-base in candle, on one core
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin encoder -- $(ARGS)
 
-bench-index: ## KV index: events and matches per second
-	$(CARGO) bench -p tandem-kv-router --bench index
+bench-index: ## KV index: events and matches, beside Dynamo's index on the same traces (TRACES names their folder)
+	TRACES=$(TRACES) $(CARGO) run --release --manifest-path bench/kv-index/Cargo.toml -- $(ARGS)
 
 bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem

@@ -161,10 +161,7 @@ impl Feed {
         };
         let last = snapshot.events.last().map_or(0, |event| event.event_id);
         for event in snapshot.events {
-            self.apply(&RouterEvent {
-                worker_id: worker,
-                event,
-            });
+            self.apply(&RouterEvent::new(worker, event));
         }
         self.last_event.insert(worker, last);
     }

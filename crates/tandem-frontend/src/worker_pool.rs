@@ -156,7 +156,10 @@ impl WorkerPool {
         // The index may also know workers that are gone, or that this process must not ask.
         let reachable = |worker: &Worker| instances.contains_key(&worker.worker_id);
         let overlaps = overlaps.iter().filter(|(worker, _)| reachable(worker));
-        let blocks = overlaps.map(|(_, blocks)| blocks).max().unwrap_or(0);
+        let blocks = overlaps
+            .map(|(_, overlap)| overlap.blocks())
+            .max()
+            .unwrap_or(0);
         let cached = usize::try_from(blocks)
             .unwrap_or(usize::MAX)
             .saturating_mul(self.block_size());

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use rand::{Rng, RngExt};
 use tandem_protocol::kv::{BlockHash, RouterEvent};
 
@@ -18,12 +18,12 @@ use crate::{Worker, WorkerCandidate};
 
 /// Chooses workers for one model and one kind of worker. Share it as an `Arc`.
 ///
-/// Matches take the index's read lock, events its write lock, one event at a time. A decision and
-/// its accounting are one step under the load's lock, so that concurrent requests see each other.
+/// Matches do not wait for events. A decision and its accounting are one step under the load's
+/// lock, so that concurrent requests see each other.
 #[derive(Debug)]
 pub struct KvRouter {
     config: RouterConfig,
-    index: RwLock<PrefixIndex>,
+    index: PrefixIndex,
     load: Mutex<ActiveLoad>,
     turn: AtomicUsize,
 }
@@ -46,7 +46,7 @@ impl KvRouter {
             }
         };
         Self {
-            index: RwLock::new(index),
+            index,
             load: Mutex::new(ActiveLoad::new(config.request_expiry)),
             turn: AtomicUsize::new(0),
             config,
@@ -58,12 +58,13 @@ impl KvRouter {
         &self.config
     }
 
-    /// Applies a worker's event; does nothing if the index does not follow events.
+    /// Applies a worker's event; does nothing if the index does not follow events. Events of one
+    /// worker have to come one after the other.
     ///
     /// # Errors
     /// The event does not fit what is known of its worker.
     pub fn apply(&self, event: &RouterEvent) -> Result<(), ApplyError> {
-        match &mut *self.index.write() {
+        match &self.index {
             PrefixIndex::Events(index) => index.apply(event),
             PrefixIndex::Approximate(_) => Ok(()),
         }
@@ -71,7 +72,7 @@ impl KvRouter {
 
     /// Forgets all ranks of a process that is gone, with its requests.
     pub fn remove_worker(&self, worker_id: u64) {
-        match &mut *self.index.write() {
+        match &self.index {
             PrefixIndex::Events(index) => index.remove_worker(worker_id),
             PrefixIndex::Approximate(index) => index.remove_worker(worker_id),
         }
@@ -145,7 +146,7 @@ impl KvRouter {
 
     /// Contiguous prefix of `blocks` that each worker has cached.
     pub fn overlaps(&self, blocks: &[BlockHash]) -> Overlaps {
-        match &*self.index.read() {
+        match &self.index {
             PrefixIndex::Events(index) => index.find_matches(blocks),
             PrefixIndex::Approximate(index) => index.find_matches(blocks),
         }
@@ -153,7 +154,7 @@ impl KvRouter {
 
     /// What happened to the events so far.
     pub fn event_counts(&self) -> EventCounts {
-        match &*self.index.read() {
+        match &self.index {
             PrefixIndex::Events(index) => index.counts(),
             PrefixIndex::Approximate(_) => EventCounts::default(),
         }
@@ -215,7 +216,7 @@ impl KvRouter {
         overlaps: &Overlaps,
         load: &ActiveLoad,
     ) -> Score {
-        let overlap_blocks = overlaps.get(candidate.worker);
+        let overlap_blocks = overlaps.get(candidate.worker).blocks();
         let new = self.new_request(request, candidate.worker, overlap_blocks);
         let potential = load.potential(new.worker, new.sequence, new.uncached_tokens);
         let overridden = request.overrides.overlap_score_weight;
@@ -256,10 +257,7 @@ impl KvRouter {
 
     /// In approximate mode, where a prompt was sent is all there is to know.
     fn remember(&self, prompt: &Prompt, worker: Worker, now: Instant) {
-        if !matches!(self.config.index, IndexConfig::Approximate(_)) {
-            return;
-        }
-        if let PrefixIndex::Approximate(index) = &mut *self.index.write() {
+        if let PrefixIndex::Approximate(index) = &self.index {
             index.expire(now);
             index.record(worker, &prompt.blocks, &prompt.sequence, now);
         }

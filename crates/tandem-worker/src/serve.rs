@@ -291,7 +291,7 @@ fn publish_events(
                     continue;
                 }
             };
-            let payload = json(&RouterEvent { worker_id, event });
+            let payload = json(&RouterEvent::new(worker_id, event));
             if let Err(error) = messaging.append(&subject, payload).await {
                 warn!(worker_id, %error, "failed to publish a KV event");
             }

@@ -180,7 +180,7 @@ impl Stage {
             }),
             dp_rank: 0,
         };
-        let event = serde_json::to_vec(&RouterEvent { worker_id, event }).unwrap();
+        let event = serde_json::to_vec(&RouterEvent::new(worker_id, event)).unwrap();
         let subject = "namespace.ns.component.backend.kv-events";
         self.messaging.append(subject, event.into()).await.unwrap();
     }

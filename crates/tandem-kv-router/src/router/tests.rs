@@ -42,14 +42,12 @@ fn stored(worker_id: u64, prompt: &Prompt) -> RouterEvent {
         parent_hash: None,
         blocks: blocks.map(block).collect(),
     });
-    RouterEvent {
-        worker_id,
-        event: KvEvent {
-            event_id: 1,
-            data,
-            dp_rank: 0,
-        },
-    }
+    let event = KvEvent {
+        event_id: 1,
+        data,
+        dp_rank: 0,
+    };
+    RouterEvent::new(worker_id, event)
 }
 
 fn rng() -> SmallRng {
