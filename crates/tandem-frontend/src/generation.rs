@@ -17,8 +17,9 @@ use tracing::{debug, warn};
 
 use crate::choice::Outputs;
 use crate::error::FrontendError;
-use crate::metrics::{FallbackLabels, Metrics, ModelLabels};
+use crate::metrics::{Fallback, FallbackLabels, Metrics, ModelLabels};
 use crate::model_registry::Model;
+use crate::prefill_policy::PrefillPolicy;
 use crate::worker_pool::{Chosen, NoChoice, WorkerChoice, WorkerPool};
 
 /// What every generation needs.
@@ -28,12 +29,10 @@ pub(crate) struct Dispatcher {
     pub plane: Arc<dyn RequestPlane>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Prompts with at most this many uncached tokens stay with the decode worker.
-    pub max_local_prefill: usize,
+    /// When prefill workers are passed over.
+    pub prefill_policy: PrefillPolicy,
     /// Times a request may move to another worker.
     pub migration_limit: u32,
-    /// Whether a prompt that no prefill worker computes is refused.
-    pub enforce_disagg: bool,
     /// Silence after which a worker that is not registered any more is given up.
     pub stall_timeout: Duration,
 }
@@ -253,45 +252,52 @@ impl Generation {
 impl Job {
     /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
     async fn remote_prefill(&self, prompt: &Prompt) -> Result<Option<Value>, FrontendError> {
-        let refused = || {
-            let model = self.model.card.display_name.clone();
-            let enforced = self.dispatcher.enforce_disagg;
-            enforced.then_some(FrontendError::NoPrefill(model))
-        };
-        let Some(pool) = self.model.prefill.load_full() else {
-            return refused().map_or(Ok(None), Err);
-        };
+        let policy = &self.dispatcher.prefill_policy;
+        let pool = self.model.prefill.load_full();
+        if pool.is_none() && !policy.enforced {
+            return Ok(None);
+        }
         let metrics = &self.dispatcher.metrics;
-        if self.model.decode.least_uncached(prompt) <= self.dispatcher.max_local_prefill {
+        if policy.is_short(self.model.decode.least_uncached(prompt)) {
             metrics.local_prefills.get_or_create(&self.labels).inc();
             return Ok(None);
         }
-        match self.prefill_leg(&pool, prompt).await {
+        let computed = match pool {
+            Some(pool) => self.prefill_leg(&pool, prompt).await,
+            None => Err(Fallback::no_worker),
+        };
+        match computed {
             Ok(params) => {
                 metrics.remote_prefills.get_or_create(&self.labels).inc();
                 Ok(Some(params))
             }
-            Err(reason) => {
-                warn!(
-                    request_id = %self.request_id,
-                    reason,
-                    enforced = self.dispatcher.enforce_disagg,
-                    "remote prefill failed, the decode worker has to compute the prompt"
-                );
-                metrics
-                    .prefill_fallbacks
-                    .get_or_create(&FallbackLabels { reason })
-                    .inc();
-                refused().map_or(Ok(None), Err)
-            }
+            Err(reason) => self.without_prefill(reason),
         }
+    }
+
+    /// Leaves the prompt to the decode worker, if that is allowed.
+    fn without_prefill(&self, reason: Fallback) -> Result<Option<Value>, FrontendError> {
+        let enforced = self.dispatcher.prefill_policy.enforced;
+        warn!(
+            request_id = %self.request_id,
+            ?reason,
+            enforced,
+            "no prefill worker computes the prompt, it is the decode worker's"
+        );
+        let fallbacks = &self.dispatcher.metrics.prefill_fallbacks;
+        fallbacks.get_or_create(&FallbackLabels { reason }).inc();
+        if enforced {
+            let model = self.model.card.display_name.clone();
+            return Err(FrontendError::NoPrefill(model));
+        }
+        Ok(None)
     }
 
     async fn prefill_leg(
         &self,
         pool: &Arc<WorkerPool>,
         prompt: &Prompt,
-    ) -> Result<Value, &'static str> {
+    ) -> Result<Value, Fallback> {
         let choice = WorkerChoice {
             request_id: &self.request_id,
             prompt,
@@ -299,14 +305,22 @@ impl Job {
             excluded: &[],
         };
         let chosen = pool.choose(choice).map_err(|no_choice| match no_choice {
-            NoChoice::Nobody => "no_worker",
-            NoChoice::AllBusy => "busy",
+            NoChoice::Nobody => Fallback::no_worker,
+            NoChoice::AllBusy => Fallback::busy,
         })?;
+        if let Some(here) = self.model.decode.least_backlog(prompt)
+            && self
+                .dispatcher
+                .prefill_policy
+                .passes_over(&chosen.backlog(), &here)
+        {
+            return Err(Fallback::queue);
+        }
         let worker = chosen.instance.instance_id;
         let lost = |error: CallError| {
             debug!(worker, %error, "prefill worker does not answer");
             pool.inhibit(worker);
-            "call_failed"
+            Fallback::call_failed
         };
         let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
         let first = self
@@ -317,10 +331,10 @@ impl Job {
             .map_err(lost)?;
         chosen.prefill_completed();
         compact::decode(&first)
-            .map_err(|_| "no_params")?
+            .map_err(|_| Fallback::no_params)?
             .data
             .and_then(|output| output.disaggregated_params)
-            .ok_or("no_params")
+            .ok_or(Fallback::no_params)
     }
 
     async fn call(&self, chosen: &Chosen, request: &EngineRequest) -> Result<Responses, CallError> {

@@ -20,6 +20,7 @@ mod metrics;
 mod model_registry;
 mod picker;
 mod prefill_cost;
+mod prefill_policy;
 mod preprocess;
 mod replica_sync;
 mod respond;

@@ -56,9 +56,8 @@ impl Frontend {
             dispatcher: Dispatcher {
                 plane: planes.requests,
                 metrics,
-                max_local_prefill: args.routing.max_local_prefill,
+                prefill_policy: args.prefill_policy(),
                 migration_limit: args.migration_limit,
-                enforce_disagg: args.enforce_disagg,
                 stall_timeout: Duration::from_secs_f64(args.stall_timeout),
             },
             load: LoadBoard::default(),

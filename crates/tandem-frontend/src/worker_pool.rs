@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tandem_kv_router::{
-    KvRouter, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
+    KvRouter, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
+    WorkerLoad,
 };
 use tandem_protocol::engine::RouterConfigOverride;
 use tandem_protocol::load::ActiveSequenceChange;
@@ -20,6 +21,7 @@ use tracing::info;
 use crate::busy::BusyMonitor;
 use crate::error::FrontendError;
 use crate::prefill_cost::{PrefillFit, PrefillLine};
+use crate::prefill_policy::Backlog;
 use crate::replica_sync::ReplicaSync;
 pub(crate) use factory::{PoolFactory, WorkerKind};
 
@@ -53,8 +55,8 @@ pub(crate) struct Chosen {
     pool: Arc<WorkerPool>,
     id: String,
     sent: Instant,
-    /// Prompt tokens that the worker has to compute before the first output, this prompt's included.
-    ahead: usize,
+    /// What was on the worker when it was chosen, this request included.
+    load: WorkerLoad,
 }
 
 /// How busy the workers of a pool are, all together.
@@ -151,16 +153,45 @@ impl WorkerPool {
 
     /// Tokens of the prompt that have to be computed on the worker that has most of it cached.
     pub(crate) fn least_uncached(&self, prompt: &Prompt) -> usize {
-        let instances = self.instances.current();
         let overlaps = self.router.overlaps(&prompt.blocks);
-        // The index may also know workers that are gone, or that this process must not ask.
-        let reachable = |worker: &Worker| instances.contains_key(&worker.worker_id);
-        let overlaps = overlaps.iter().filter(|(worker, _)| reachable(worker));
-        let blocks = overlaps
-            .map(|(_, overlap)| overlap.blocks())
-            .max()
-            .unwrap_or(0);
-        let cached = usize::try_from(blocks)
+        // Nobody has less cached than nothing.
+        let all = self
+            .workers()
+            .map(|one| self.uncached(prompt, &overlaps, one));
+        all.min().unwrap_or(prompt.tokens)
+    }
+
+    /// What the worker that has least to compute with `prompt` would have to do; `None` without
+    /// workers.
+    pub(crate) fn least_backlog(&self, prompt: &Prompt) -> Option<Backlog> {
+        let overlaps = self.router.overlaps(&prompt.blocks);
+        let cost = self.prefill_line();
+        let backlogs = self.workers().map(|worker| {
+            let load = self.router.load(worker);
+            Backlog {
+                requests_ahead: load.requests,
+                tokens: load.prefill_tokens + self.uncached(prompt, &overlaps, worker),
+                cost,
+            }
+        });
+        backlogs.min_by_key(|backlog| backlog.tokens)
+    }
+
+    /// All ranks of the instances that are there now: the index may also know workers that are
+    /// gone, or that this process must not ask.
+    fn workers(&self) -> impl Iterator<Item = Worker> {
+        let instances = self.instances.current();
+        let ids: Vec<u64> = instances.keys().copied().collect();
+        let ranks = 0..self.ranks;
+        ids.into_iter().flat_map(move |worker_id| {
+            ranks
+                .clone()
+                .map(move |dp_rank| Worker { worker_id, dp_rank })
+        })
+    }
+
+    fn uncached(&self, prompt: &Prompt, overlaps: &Overlaps, worker: Worker) -> usize {
+        let cached = usize::try_from(overlaps.get(worker).blocks())
             .unwrap_or(usize::MAX)
             .saturating_mul(self.block_size());
         prompt.tokens.saturating_sub(cached)
@@ -210,7 +241,7 @@ impl WorkerPool {
             pool: Arc::clone(self),
             id,
             sent: Instant::now(),
-            ahead: self.router.load(worker).prefill_tokens,
+            load: self.router.load(worker),
         })
     }
 
@@ -327,8 +358,20 @@ impl Chosen {
     pub(crate) fn prefill_completed(&self) {
         self.pool.router.mark_prefill_completed(&self.id);
         let after = self.sent.elapsed();
-        self.pool.prefill.lock().observe(self.ahead, after);
+        self.pool
+            .prefill
+            .lock()
+            .observe(self.load.prefill_tokens, after);
         self.tell_replicas(ActiveSequenceChange::MarkPrefillCompleted);
+    }
+
+    /// What was on the worker when it was chosen, and what the request adds.
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog {
+            requests_ahead: self.load.requests.saturating_sub(1),
+            tokens: self.load.prefill_tokens,
+            cost: self.pool.prefill_line(),
+        }
     }
 
     /// Whether discovery still knows the worker.

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 pub(crate) const MODEL: &str = "tandem-nano-chat";
 
@@ -38,6 +40,8 @@ pub(crate) enum Script {
     Hang(Vec<u32>),
     /// Computes the prompt and answers with these parameters.
     Prefill(Value),
+    /// Computes prompts in this time for each token.
+    SlowPrefill(Duration),
 }
 
 /// A worker that does what it was told, and remembers what it was asked.
@@ -45,9 +49,20 @@ pub(crate) enum Script {
 pub(crate) struct Actor {
     script: Script,
     requests: Arc<Mutex<Vec<EngineRequest>>>,
+    held: watch::Sender<bool>,
 }
 
 impl Actor {
+    /// Answers nothing until [`Actor::go_on`].
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Answers again.
+    pub(crate) fn go_on(&self) {
+        self.held.send_replace(false);
+    }
+
     pub(crate) fn requests(&self) -> Vec<EngineRequest> {
         self.requests.lock().clone()
     }
@@ -56,7 +71,19 @@ impl Actor {
 impl Handler for Actor {
     fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
         let request: EngineRequest = serde_json::from_slice(&request.body).unwrap();
+        let answer = self.answer(&request);
         self.requests.lock().push(request);
+        let mut held = self.held.subscribe();
+        let answer = async move {
+            held.wait_for(|held| !held).await.ok();
+            answer
+        };
+        answer.flatten_stream().boxed()
+    }
+}
+
+impl Actor {
+    fn answer(&self, request: &EngineRequest) -> BoxStream<'static, Bytes> {
         match &self.script {
             Script::Finish(tokens) => {
                 let mut outputs: Vec<_> = tokens.iter().copied().map(token).collect();
@@ -67,15 +94,21 @@ impl Handler for Actor {
                 .map(|one| json_of(token(one)))
                 .chain(stream::pending())
                 .boxed(),
-            Script::Prefill(params) => {
-                let output = EngineOutput {
-                    disaggregated_params: Some(params.clone()),
-                    ..token(300)
-                };
-                stream::iter([json_of(output)]).boxed()
+            Script::Prefill(params) => stream::iter([prefilled(params)]).boxed(),
+            Script::SlowPrefill(each) => {
+                let time = *each * u32::try_from(request.token_ids.len()).unwrap();
+                let answer = tokio::time::sleep(time).map(|()| prefilled(&json!({})));
+                answer.into_stream().boxed()
             }
         }
     }
+}
+
+fn prefilled(params: &Value) -> Bytes {
+    json_of(EngineOutput {
+        disaggregated_params: Some(params.clone()),
+        ..token(300)
+    })
 }
 
 fn token(token: u32) -> EngineOutput {
@@ -197,7 +230,7 @@ impl Stage {
         script: Script,
         http: Option<&str>,
     ) -> (Actor, ServedEndpoint, u64) {
-        let prefill = matches!(script, Script::Prefill(_));
+        let prefill = matches!(script, Script::Prefill(_) | Script::SlowPrefill(_));
         let (component, model_type) = if prefill {
             ("prefill", ModelType::PREFILL)
         } else {
@@ -206,6 +239,7 @@ impl Stage {
         let actor = Actor {
             script,
             requests: Arc::default(),
+            held: watch::Sender::new(false),
         };
         let lease = self.discovery.join();
         let endpoint = EndpointId::new("ns", component, "generate");
@@ -237,6 +271,14 @@ impl Stage {
         (actor, served, id)
     }
 
+    /// Takes a worker's registrations back.
+    pub(crate) async fn leave(&self, component: &str, id: u64) {
+        let endpoint = EndpointId::new("ns", component, "generate");
+        for key in [endpoint.model_card_key(id), endpoint.instance_key(id)] {
+            self.discovery.delete(&key).await.unwrap();
+        }
+    }
+
     /// Waits until the frontend knows `workers` workers.
     pub(crate) async fn ready(&self, workers: usize) {
         for _ in 0..500 {
@@ -246,7 +288,7 @@ impl Stage {
             if self.frontend.is_ready(MODEL) && known == workers {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the frontend does not know the workers");
     }
