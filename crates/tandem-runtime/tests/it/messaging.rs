@@ -4,8 +4,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tandem_runtime::Messaging;
+use tandem_runtime::Secret;
 use tandem_runtime::messaging::NatsMessaging;
-use tandem_runtime::nats::{NatsLogin, NatsOptions, connect};
+use tandem_runtime::nats::{NatsLogin, NatsOptions, NatsTls, connect};
 
 use crate::servers::Server;
 
@@ -16,8 +17,9 @@ pub(crate) async fn client(server: &Server) -> async_nats::Client {
         server: format!("nats://{}", server.address()),
         login: NatsLogin::Password {
             user: "user".to_owned(),
-            password: "user".to_owned(),
+            password: Secret::new("user"),
         },
+        tls: NatsTls::default(),
         connect_timeout: Duration::from_secs(10),
     };
     connect(&options).await.unwrap()
