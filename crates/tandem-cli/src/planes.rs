@@ -1,75 +1,33 @@
 //! How the processes of a cluster reach each other: the flags, and the connections.
 
+mod etcd;
+mod nats;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use tandem_runtime::Lifecycle;
-use tandem_runtime::discovery::{EtcdDiscovery, EtcdOptions};
-use tandem_runtime::messaging::NatsMessaging;
-use tandem_runtime::nats::{self, NatsLogin, NatsOptions};
+use tandem_runtime::discovery::EtcdDiscovery;
+use tandem_runtime::messaging::{MessagingError, NatsMessaging};
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
+
+use etcd::EtcdArgs;
+use nats::NatsArgs;
 
 /// How to reach etcd, NATS and the other processes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct PlaneArgs {
-    /// Addresses of etcd's members, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESSES",
-        value_delimiter = ',',
-        default_value = "http://localhost:2379",
-        env = "ETCD_ENDPOINTS"
-    )]
-    etcd_endpoints: Vec<String>,
+    #[command(flatten)]
+    etcd: EtcdArgs,
 
-    /// Seconds that a killed process stays registered
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "ETCD_LEASE_TTL",
-        value_parser = clap::value_parser!(u64).range(2..))]
-    etcd_lease_ttl: u64,
-
-    /// Addresses of the NATS servers, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESSES",
-        default_value = "nats://localhost:4222",
-        env = "NATS_SERVER"
-    )]
-    nats_server: String,
-
-    /// Name to log in to NATS with
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "user",
-        env = "NATS_AUTH_USERNAME"
-    )]
-    nats_user: String,
-
-    /// Password to log in to NATS with
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        default_value = "user",
-        hide_default_value = true,
-        hide_env_values = true,
-        env = "NATS_AUTH_PASSWORD"
-    )]
-    nats_password: String,
-
-    /// Token to log in to NATS with, instead of name and password
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        hide_env_values = true,
-        env = "NATS_AUTH_TOKEN"
-    )]
-    nats_token: Option<String>,
+    #[command(flatten)]
+    nats: NatsArgs,
 
     /// Seconds that NATS keeps KV events for frontends that come later
     #[arg(
@@ -124,35 +82,12 @@ impl PlaneArgs {
     /// Connects to etcd and NATS; `lifecycle` ends the connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
         let connect_timeout = Duration::from_secs(self.connect_timeout);
-        let etcd = EtcdOptions {
-            endpoints: self.etcd_endpoints.clone(),
-            lease_ttl: Duration::from_secs(self.etcd_lease_ttl),
-            connect_timeout,
-        };
-        let discovery = async {
-            EtcdDiscovery::connect(etcd, lifecycle)
-                .await
-                .with_context(|| {
-                    let endpoints = self.etcd_endpoints.join(",");
-                    format!("failed to reach etcd at {endpoints}; see --etcd-endpoints")
-                })
-        };
-        let login = match &self.nats_token {
-            Some(token) => NatsLogin::Token(token.clone()),
-            None => NatsLogin::Password {
-                user: self.nats_user.clone(),
-                password: self.nats_password.clone(),
-            },
-        };
-        let options = NatsOptions {
-            server: self.nats_server.clone(),
-            login,
-            connect_timeout,
-        };
+        let discovery = self.etcd.connect(connect_timeout, lifecycle);
+        let options = self.nats.options(connect_timeout);
         let client = async {
-            nats::connect(&options)
+            tandem_runtime::nats::connect(&options)
                 .await
-                .context("failed to reach NATS; see --nats-server")
+                .map_err(explain)
         };
         let (discovery, client) = tokio::try_join!(discovery, client)?;
         let network = NetworkOptions {
@@ -169,4 +104,15 @@ impl PlaneArgs {
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
     }
+}
+
+/// Says which flags help.
+fn explain(error: MessagingError) -> anyhow::Error {
+    let context = match error {
+        MessagingError::Denied(_) => {
+            "NATS does not let this process in; see the flags that begin with --nats"
+        }
+        MessagingError::Unavailable(_) => "failed to reach NATS; see --nats-server",
+    };
+    anyhow::Error::new(error).context(context)
 }

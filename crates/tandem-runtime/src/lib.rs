@@ -14,6 +14,7 @@ pub mod messaging;
 pub mod nats;
 pub mod openmetrics;
 pub mod request_plane;
+pub mod secret;
 #[cfg(test)]
 mod simulation;
 pub mod system;
@@ -26,3 +27,4 @@ pub use instances::InstanceWatch;
 pub use lifecycle::Lifecycle;
 pub use messaging::Messaging;
 pub use request_plane::RequestPlane;
+pub use secret::Secret;

@@ -7,8 +7,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tandem_runtime::discovery::{Discovery as _, MemoryDiscovery};
 use tandem_runtime::messaging::{NatsMessaging, ZmqMessaging};
-use tandem_runtime::nats::{NatsLogin, NatsOptions, connect};
-use tandem_runtime::{Lifecycle, Messaging};
+use tandem_runtime::nats::{NatsLogin, NatsOptions, NatsTls, connect};
+use tandem_runtime::{Lifecycle, Messaging, Secret};
 
 use crate::servers::Server;
 
@@ -19,8 +19,9 @@ pub(crate) async fn client(server: &Server) -> async_nats::Client {
         server: format!("nats://{}", server.address()),
         login: NatsLogin::Password {
             user: "user".to_owned(),
-            password: "user".to_owned(),
+            password: Secret::new("user"),
         },
+        tls: NatsTls::default(),
         connect_timeout: Duration::from_secs(10),
     };
     connect(&options).await.unwrap()

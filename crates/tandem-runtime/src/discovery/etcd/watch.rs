@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn watch() -> Watch {
-        let client = EtcdClient::new(&["127.0.0.1:1".to_owned()]).unwrap();
+        let nowhere = tonic::transport::Endpoint::from_static("http://127.0.0.1:1");
+        let client = EtcdClient::over(nowhere.connect_lazy());
         Watch::new(client, "v1/", Duration::from_secs(10))
     }
 

@@ -59,6 +59,8 @@ async fn join() -> EtcdDiscovery {
     let channel: Channel = endpoint.connect_with_connector_lazy(connector);
     let options = EtcdOptions {
         endpoints: Vec::new(),
+        login: None,
+        tls: EtcdTls::default(),
         lease_ttl: TTL,
         connect_timeout: Duration::from_secs(120),
     };

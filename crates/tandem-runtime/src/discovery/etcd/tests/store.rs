@@ -144,6 +144,8 @@ impl Store {
     }
 
     pub(super) fn range(&self, start: &Bytes, end: &Bytes) -> Vec<api::KeyValue> {
+        // An empty end asks for one key.
+        let end = if end.is_empty() { start } else { end };
         let range = self.entries.range(start.clone()..end.clone());
         range
             .map(|(key, entry)| api::KeyValue {
