@@ -23,7 +23,7 @@ const ROWS: [Row; 12] = [
     cost("match of 2,000 blocks p99, ns", |figures| {
         figures.long_match_p99
     }),
-    gain("matches/s", |figures| figures.matches_per_second),
+    cost("match, ns of CPU", |figures| figures.match_cpu),
     gain("matches/s on two threads", |figures| {
         figures.matches_per_second_two_threads
     }),

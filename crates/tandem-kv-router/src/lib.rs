@@ -19,7 +19,7 @@ mod load;
 mod select;
 mod worker;
 
-pub use config::{IndexConfig, RouterConfig, RouterMode};
+pub use config::{IndexConfig, RouterConfig, RouterMode, TierWeights};
 pub use cost::{Cost, CostModel};
 pub use index::{ApplyError, ApproximateConfig, EventCounts, Overlap, Overlaps, RadixIndex};
 pub use load::WorkerLoad;

@@ -103,20 +103,16 @@ impl KvRouter {
         let mut load = self.load.lock();
         let selection = self.decide(request, candidates, &overlaps, &load, rng)?;
         let Score {
-            candidate,
-            overlap_blocks,
-            ..
+            candidate, overlap, ..
         } = selection.chosen;
-        load.add(
-            self.new_request(request, candidate.worker, overlap_blocks),
-            now,
-        );
+        let saved = self.config.tier_weights.saved_blocks(overlap);
+        load.add(self.new_request(request, candidate.worker, saved), now);
         drop(load);
         self.remember(request.prompt, candidate.worker, now);
         Some(selection)
     }
 
-    /// Accounts for a request that somebody else sent to `worker`.
+    /// Accounts for a request that somebody else sent to `worker`, which has `overlap_blocks` cached.
     pub fn add(
         &self,
         request: &SelectRequest<'_>,
@@ -124,7 +120,7 @@ impl KvRouter {
         overlap_blocks: u32,
         now: Instant,
     ) {
-        let added = self.new_request(request, worker, overlap_blocks);
+        let added = self.new_request(request, worker, f64::from(overlap_blocks));
         self.load.lock().add(added, now);
         self.remember(request.prompt, worker, now);
     }
@@ -216,14 +212,15 @@ impl KvRouter {
         overlaps: &Overlaps,
         load: &ActiveLoad,
     ) -> Score {
-        let overlap_blocks = overlaps.get(candidate.worker).blocks();
-        let new = self.new_request(request, candidate.worker, overlap_blocks);
+        let overlap = overlaps.get(candidate.worker);
+        let saved = self.config.tier_weights.saved_blocks(overlap);
+        let new = self.new_request(request, candidate.worker, saved);
         let potential = load.potential(new.worker, new.sequence, new.uncached_tokens);
         let overridden = request.overrides.overlap_score_weight;
         let weight = overridden.unwrap_or(self.config.overlap_score_weight);
         Score {
             candidate,
-            overlap_blocks,
+            overlap,
             cost: Cost::new(
                 self.config.cost,
                 weight,
@@ -238,10 +235,10 @@ impl KvRouter {
         &self,
         request: &SelectRequest<'a>,
         worker: Worker,
-        overlap_blocks: u32,
+        saved_blocks: f64,
     ) -> NewRequest<'a> {
-        let cached = overlap_blocks as usize * self.config.block_size;
-        let uncached = request.prompt.tokens.saturating_sub(cached);
+        let saved = tokens(saved_blocks, self.config.block_size);
+        let uncached = request.prompt.tokens.saturating_sub(saved);
         let sequence: &[_] = &request.prompt.sequence;
         NewRequest {
             id: request.id,
@@ -262,6 +259,16 @@ impl KvRouter {
             index.record(worker, &prompt.blocks, &prompt.sequence, now);
         }
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a prompt's tokens, neither negative nor near 2^52"
+)]
+fn tokens(blocks: f64, block_size: usize) -> usize {
+    (blocks * block_size as f64).round() as usize
 }
 
 #[cfg(test)]

@@ -57,12 +57,22 @@ impl Overlaps {
     }
 }
 
+impl Overlaps {
+    /// Those of workers that come in order; some may have nothing.
+    fn in_order(workers: impl ExactSizeIterator<Item = (Worker, Overlap)>) -> Self {
+        let mut by_worker = Vec::with_capacity(workers.len());
+        by_worker.extend(workers.filter(|entry| entry.1.blocks() > 0));
+        debug_assert!(by_worker.is_sorted_by_key(|entry| entry.0));
+        Self { by_worker }
+    }
+}
+
+#[cfg(test)]
 impl FromIterator<(Worker, Overlap)> for Overlaps {
     fn from_iter<I: IntoIterator<Item = (Worker, Overlap)>>(entries: I) -> Self {
-        let some = entries.into_iter().filter(|entry| entry.1.blocks() > 0);
-        let mut by_worker: Vec<_> = some.collect();
+        let mut by_worker: Vec<_> = entries.into_iter().collect();
         by_worker.sort_unstable_by_key(|entry| entry.0);
-        Self { by_worker }
+        Self::in_order(by_worker.into_iter())
     }
 }
 

@@ -184,12 +184,9 @@ impl RadixIndex {
     /// Contiguous prefix of `blocks` that each worker holds.
     pub fn find_matches(&self, blocks: &[BlockHash]) -> Overlaps {
         let roster = self.roster.load();
-        let slots = roster.slots();
-        let overlaps = self.tree.find(blocks, slots.len());
-        let workers = slots.iter().zip(overlaps);
-        workers
-            .filter_map(|(worker, overlap)| Some(((*worker)?, overlap)))
-            .collect()
+        let overlaps = self.tree.find(blocks, roster.slot_count());
+        let workers = roster.in_order().iter();
+        Overlaps::in_order(workers.map(|&(worker, slot)| (worker, overlaps[slot as usize])))
     }
 
     /// Blocks that `worker` holds.
@@ -227,15 +224,7 @@ impl RadixIndex {
     /// constant on average and memory stays proportional to what workers hold. Events of a worker
     /// wait while it is that worker's turn.
     pub fn sweep(&self) {
-        let workers: Vec<_> = self
-            .roster
-            .load()
-            .slots()
-            .iter()
-            .copied()
-            .flatten()
-            .collect();
-        for worker in workers {
+        for &(worker, _) in self.roster.load_full().in_order() {
             if self.roster.load().ledger(worker).is_some() {
                 self.write(worker, |ledger| ledger.sweep(&self.tree));
             }

@@ -17,6 +17,8 @@ use crate::Worker;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Roster {
     slots: Vec<Option<Worker>>,
+    /// The workers in order, with their slots.
+    in_order: Vec<(Worker, u32)>,
     ledgers: FxHashMap<Worker, Arc<Mutex<Ledger>>>,
 }
 
@@ -29,9 +31,14 @@ impl Roster {
         self.ledgers.values()
     }
 
-    /// Who has each slot.
-    pub(super) fn slots(&self) -> &[Option<Worker>] {
-        &self.slots
+    /// How many slots there are, taken or free.
+    pub(super) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The workers in order, with their slots.
+    pub(super) fn in_order(&self) -> &[(Worker, u32)] {
+        &self.in_order
     }
 
     /// All ranks of a process.
@@ -51,7 +58,10 @@ impl Roster {
             roster.slots.len() - 1
         });
         roster.slots[slot] = Some(worker);
-        let ledger = Arc::new(Mutex::new(Ledger::new(index32(slot))));
+        let slot = index32(slot);
+        let after = roster.in_order.partition_point(|known| known.0 < worker);
+        roster.in_order.insert(after, (worker, slot));
+        let ledger = Arc::new(Mutex::new(Ledger::new(slot)));
         roster.ledgers.insert(worker, ledger);
         roster
     }
@@ -62,6 +72,7 @@ impl Roster {
         for worker in workers {
             roster.ledgers.remove(worker);
         }
+        roster.in_order.retain(|known| !workers.contains(&known.0));
         for slot in &mut roster.slots {
             *slot = slot.filter(|worker| !workers.contains(worker));
         }

@@ -1,7 +1,7 @@
 //! A part of the tree: some runs, and the edges that lead to them.
 
 use rustc_hash::FxHashMap;
-use tandem_protocol::kv::{BlockHash, StoredBlock};
+use tandem_protocol::kv::StoredBlock;
 
 use super::bits::Positions;
 use super::index32;
@@ -99,7 +99,10 @@ impl Shard {
     ) -> Option<Held> {
         let run = self.run_mut(at.run);
         let tokens = blocks.iter().map(|block| block.tokens_hash);
-        let mut count = common_prefix(&run.hashes()[at.offset as usize..], tokens.clone());
+        let pairs = run.hashes()[at.offset as usize..]
+            .iter()
+            .zip(tokens.clone());
+        let mut count = pairs.take_while(|(there, here)| *there == here).count();
         let mut new = 0;
         if count == 0 {
             if run.len() > at.offset as usize || run.is_forked(at.offset) {
@@ -188,10 +191,4 @@ impl Shard {
             // A hash table is 7/8 full at capacity and keeps a control byte per entry.
             + self.edges.capacity() * 8 / 7 * (size_of::<(Edge, u32)>() + 1)
     }
-}
-
-/// Blocks that a stretch of a run and a prompt have in common from their starts.
-pub(super) fn common_prefix(run: &[BlockHash], blocks: impl Iterator<Item = BlockHash>) -> usize {
-    let pairs = run.iter().zip(blocks);
-    pairs.take_while(|(a, b)| **a == *b).count()
 }
