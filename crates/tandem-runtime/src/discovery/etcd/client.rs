@@ -30,6 +30,8 @@ use api::lease_client::LeaseClient;
 use api::request_op;
 use api::watch_client::WatchClient;
 use api::watch_request::RequestUnion;
+#[cfg(test)]
+pub(super) use api::{Event, KeyValue};
 pub(super) use api::{WatchResponse, event::EventType};
 
 /// Most time for one call to be answered.
