@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
+.PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
 	bench-router eval-cache eval-models fuzz train clean
 
@@ -28,6 +28,9 @@ build: ## Build the release binary, target/release/tandem
 	$(CARGO) build --release --bin tandem
 
 test: check unit e2e-test ## Everything CI runs: lints, unit and property tests, end-to-end tests
+
+test-full: E2E_FLAGS := --outage 60
+test-full: test ## The same, with etcd and NATS away for a minute at a time instead of some leases
 
 check: fmt clippy doc deny ## Formatting, lints, documentation links, licences
 
@@ -57,7 +60,7 @@ unit: servers ## Unit, property and component tests
 
 e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
-	$(PYTHON) -m pytest -q e2e
+	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
 bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
 

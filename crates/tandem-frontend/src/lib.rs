@@ -22,6 +22,7 @@ mod picker;
 mod prefill_cost;
 mod prefill_policy;
 mod preprocess;
+mod quarantine;
 mod replica_sync;
 mod respond;
 mod served_prefixes;

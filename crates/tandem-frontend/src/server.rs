@@ -112,10 +112,5 @@ fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
     reason = "the layer's callback takes it by value"
 )]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown panic");
-    FrontendError::Internal(format!("request handler panicked: {text}")).into_response()
+    FrontendError::from_panic(&*panic).into_response()
 }

@@ -2,10 +2,9 @@
 
 mod factory;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tandem_kv_router::{
@@ -22,11 +21,9 @@ use crate::busy::BusyMonitor;
 use crate::error::FrontendError;
 use crate::prefill_cost::{PrefillFit, PrefillLine};
 use crate::prefill_policy::Backlog;
+use crate::quarantine::Quarantine;
 use crate::replica_sync::ReplicaSync;
 pub(crate) use factory::{PoolFactory, WorkerKind};
-
-/// How long an instance that did not respond is left alone.
-const INHIBITED: Duration = Duration::from_secs(5);
 
 /// The workers of one endpoint.
 pub(crate) struct WorkerPool {
@@ -36,7 +33,7 @@ pub(crate) struct WorkerPool {
     ranks: u32,
     instances: InstanceWatch,
     router: KvRouter,
-    inhibited: Mutex<HashMap<u64, Instant>>,
+    quarantine: Mutex<Quarantine>,
     busy: Option<Arc<BusyMonitor>>,
     replicas: Option<ReplicaSync>,
     next_request: AtomicU64,
@@ -191,7 +188,7 @@ impl WorkerPool {
     }
 
     fn uncached(&self, prompt: &Prompt, overlaps: &Overlaps, worker: Worker) -> usize {
-        let cached = usize::try_from(overlaps.get(worker).blocks())
+        let cached = usize::try_from(self.whole_saved_blocks(overlaps.get(worker)))
             .unwrap_or(usize::MAX)
             .saturating_mul(self.block_size());
         prompt.tokens.saturating_sub(cached)
@@ -229,6 +226,8 @@ impl WorkerPool {
         let worker = candidate.worker;
         let instance = instances.get(&worker.worker_id).cloned();
         let instance = instance.ok_or(NoChoice::Nobody)?;
+        let now = Instant::now();
+        self.quarantine.lock().chosen(worker.worker_id, now);
         if self.replicas.is_some() {
             self.tell_replicas(&id, worker, self.added(&choice, overlap));
         }
@@ -238,7 +237,7 @@ impl WorkerPool {
             overlap_blocks: overlap.blocks(),
             pool: Arc::clone(self),
             id,
-            sent: Instant::now(),
+            sent: now,
             load: self.router.load(worker),
         })
     }
@@ -333,23 +332,21 @@ impl WorkerPool {
 
     /// Leaves an instance alone for a while because it did not respond.
     pub(crate) fn inhibit(&self, instance_id: u64) {
-        self.inhibited
-            .lock()
-            .insert(instance_id, Instant::now() + INHIBITED);
+        self.quarantine.lock().failed(instance_id, Instant::now());
     }
 
-    /// All instances that may be chosen; those that are inhibited only if nothing else is left.
+    /// All instances that may be chosen; those that did not respond only if nothing else is left.
     fn candidates(
         &self,
         instances: impl Iterator<Item = u64>,
         excluded: &[u64],
     ) -> Vec<WorkerCandidate> {
         let now = Instant::now();
-        let mut inhibited = self.inhibited.lock();
-        inhibited.retain(|_, until| *until > now);
+        let quarantine = self.quarantine.lock();
         let (down, up): (Vec<u64>, Vec<u64>) = instances
             .filter(|id| !excluded.contains(id))
-            .partition(|id| inhibited.contains_key(id));
+            .partition(|id| quarantine.holds(*id, now));
+        drop(quarantine);
         let ids = if up.is_empty() { down } else { up };
         let ranks = |worker_id| (0..self.ranks).map(move |dp_rank| Worker { worker_id, dp_rank });
         ids.into_iter()
@@ -363,9 +360,11 @@ impl WorkerPool {
 }
 
 impl Chosen {
-    /// Notes that the worker has computed the prompt.
+    /// Notes that the worker has computed the prompt: it responds.
     pub(crate) fn prefill_completed(&self) {
         self.pool.router.mark_prefill_completed(&self.id);
+        let worker = self.instance.instance_id;
+        self.pool.quarantine.lock().responded(worker);
         let after = self.sent.elapsed();
         self.pool
             .prefill

@@ -31,6 +31,10 @@ use tokio::sync::watch;
 
 pub(crate) const MODEL: &str = "tandem-nano-chat";
 
+/// What no client may see, whoever says it.
+pub(crate) const INTERNALS: &str = "panicked at /srv/engine/src/step.rs:17:5: \
+    connection to 10.1.2.3:4567 lost\nstack backtrace:\n   0: std::panicking::begin_panic";
+
 /// What a worker does with every request.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
@@ -38,8 +42,14 @@ pub(crate) enum Script {
     Finish(Vec<u32>),
     /// Generates these tokens and then nothing, until it is killed.
     Hang(Vec<u32>),
+    /// Answers with these bytes.
+    Say(Vec<Bytes>),
+    /// Says these bytes and then panics.
+    Panic(Vec<Bytes>),
     /// Computes the prompt and answers with these parameters.
     Prefill(Value),
+    /// Should compute the prompt, but answers with these bytes.
+    FailPrefill(Bytes),
     /// Computes prompts in this time for each token.
     SlowPrefill(Duration),
 }
@@ -94,7 +104,13 @@ impl Actor {
                 .map(|one| json_of(token(one)))
                 .chain(stream::pending())
                 .boxed(),
+            Script::Say(answers) => stream::iter(answers.clone()).boxed(),
+            Script::Panic(answers) => {
+                let panic = stream::once(async { panic!("{INTERNALS}") });
+                stream::iter(answers.clone()).chain(panic).boxed()
+            }
             Script::Prefill(params) => stream::iter([prefilled(params)]).boxed(),
+            Script::FailPrefill(answer) => stream::iter([answer.clone()]).boxed(),
             Script::SlowPrefill(each) => {
                 let time = *each * u32::try_from(request.token_ids.len()).unwrap();
                 let answer = tokio::time::sleep(time).map(|()| prefilled(&json!({})));
@@ -111,14 +127,14 @@ fn prefilled(params: &Value) -> Bytes {
     })
 }
 
-fn token(token: u32) -> EngineOutput {
+pub(crate) fn token(token: u32) -> EngineOutput {
     EngineOutput {
         token_ids: vec![token],
         ..EngineOutput::default()
     }
 }
 
-fn json_of(output: EngineOutput) -> Bytes {
+pub(crate) fn json_of(output: EngineOutput) -> Bytes {
     serde_json::to_vec(&Annotated::data(output)).unwrap().into()
 }
 
@@ -230,7 +246,10 @@ impl Stage {
         script: Script,
         http: Option<&str>,
     ) -> (Actor, ServedEndpoint, u64) {
-        let prefill = matches!(script, Script::Prefill(_) | Script::SlowPrefill(_));
+        let prefill = matches!(
+            script,
+            Script::Prefill(_) | Script::FailPrefill(_) | Script::SlowPrefill(_)
+        );
         let (component, model_type) = if prefill {
             ("prefill", ModelType::PREFILL)
         } else {
@@ -312,6 +331,15 @@ impl Stage {
     }
 
     async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let answer = self.exchange(method, path, body).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// Everything that is answered, as it comes.
+    pub(crate) async fn exchange(&self, method: &str, path: &str, body: &str) -> String {
         let mut connection = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
@@ -321,9 +349,6 @@ impl Stage {
         connection.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        answer
     }
 }

@@ -4,6 +4,7 @@
 //! and a process writes its entries again as soon as it can (`keeper`).
 
 mod client;
+mod contact;
 mod keeper;
 mod login;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tracing::warn;
 use super::{Discovery, DiscoveryError, DiscoveryEvent};
 use crate::lifecycle::Lifecycle;
 use client::EtcdClient;
+use contact::Contact;
 use keeper::Keeper;
 use watch::Watch;
 
@@ -56,6 +58,7 @@ pub struct EtcdDiscovery {
     client: EtcdClient,
     keeper: Arc<Keeper>,
     lease_ttl: Duration,
+    contact: Arc<Contact>,
 }
 
 impl EtcdDiscovery {
@@ -79,12 +82,21 @@ impl EtcdDiscovery {
         let deadline = Instant::now() + options.connect_timeout;
         let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
         retry(deadline, || client.admitted()).await?;
-        let keeper = Arc::new(Keeper::new(client.clone(), lease, options.lease_ttl));
+        // Whatever vanished during an outage gets one lease's time to come back.
+        let contact = Arc::new(Contact::new(options.lease_ttl));
+        let keeper = Keeper::new(
+            client.clone(),
+            lease,
+            options.lease_ttl,
+            Arc::clone(&contact),
+        );
+        let keeper = Arc::new(keeper);
         lifecycle.spawn(Arc::clone(&keeper).run());
         Ok(Self {
             client,
             keeper,
             lease_ttl: options.lease_ttl,
+            contact,
         })
     }
 }
@@ -106,8 +118,8 @@ impl Discovery for EtcdDiscovery {
     }
 
     fn watch(&self, prefix: &str) -> BoxStream<'static, DiscoveryEvent> {
-        // Whatever vanished during an outage gets one lease's time to come back.
-        let watch = Watch::new(self.client.clone(), prefix, self.lease_ttl);
+        let contact = Arc::clone(&self.contact);
+        let watch = Watch::new(self.client.clone(), prefix, self.lease_ttl, contact);
         stream::unfold(watch, |mut watch| async {
             let event = watch.next().await;
             Some((event, watch))
