@@ -106,6 +106,7 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
         Arc::default(),
     );
     register_cache(&mut registry, Arc::clone(router.cache()));
+    lifecycle.spawn(Arc::clone(router.cache()).work());
     router.warm_up().await;
     let router = Arc::new(ArcSwap::from_pointee(router));
     let reloader = Reloader::new(first, Arc::clone(&router), classifier, &mut registry);
