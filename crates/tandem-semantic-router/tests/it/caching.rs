@@ -38,7 +38,7 @@ async fn route(router: &Router, body: &Bytes) -> Routing {
 
 /// Whether the answer to `first` is given to `second`.
 async fn shared(router: &Router, first: &Bytes, second: &Bytes) -> bool {
-    router.cache().invalidate(&Selector::All);
+    router.cache().invalidate(&Selector::All).await.unwrap();
     let Routing::Forward(forward) = route(router, first).await else {
         panic!("the cache is empty")
     };
