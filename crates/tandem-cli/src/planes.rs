@@ -7,14 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use tandem_runtime::Lifecycle;
 use tandem_runtime::discovery::EtcdDiscovery;
-use tandem_runtime::messaging::{MessagingError, NatsMessaging};
+use tandem_runtime::messaging::{MessagingError, NatsMessaging, ZmqMessaging};
+use tandem_runtime::nats::Client;
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
+use tandem_runtime::{Lifecycle, Messaging};
 
 use etcd::EtcdArgs;
 use nats::NatsArgs;
@@ -28,6 +29,10 @@ pub(crate) struct PlaneArgs {
 
     #[command(flatten)]
     nats: NatsArgs,
+
+    /// How KV events and the load of workers travel; all processes must agree
+    #[arg(long, value_enum, default_value_t = EventPlane::Nats, env = "DYN_EVENT_PLANE")]
+    event_plane: EventPlane,
 
     /// Seconds that NATS keeps KV events for frontends that come later
     #[arg(
@@ -66,10 +71,20 @@ pub(crate) enum Plane {
     Nats,
 }
 
+/// How events travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventPlane {
+    /// Through NATS
+    Nats,
+    /// Over ZMQ, from each process to each; without NATS, so that workers and frontends of Dynamo
+    /// 0.6.1 are out of reach
+    Zmq,
+}
+
 /// The connections of a process.
 pub(crate) struct ConnectedPlanes {
     pub(crate) discovery: Arc<EtcdDiscovery>,
-    pub(crate) messaging: Arc<NatsMessaging>,
+    pub(crate) messaging: Arc<dyn Messaging>,
     pub(crate) requests: Arc<NetworkRequestPlane>,
 }
 
@@ -79,17 +94,16 @@ impl PlaneArgs {
         self.rpc_host.unwrap_or_else(reachable_host)
     }
 
-    /// Connects to etcd and NATS; `lifecycle` ends the connections.
+    /// Connects to etcd, and to NATS if events or requests take it; `lifecycle` ends the
+    /// connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
+        if self.event_plane == EventPlane::Zmq && self.request_plane == Plane::Nats {
+            bail!("--request-plane nats needs NATS, and --event-plane zmq does without: drop one");
+        }
         let connect_timeout = Duration::from_secs(self.connect_timeout);
         let discovery = self.etcd.connect(connect_timeout, lifecycle);
-        let options = self.nats.options(connect_timeout);
-        let client = async {
-            tandem_runtime::nats::connect(&options)
-                .await
-                .map_err(explain)
-        };
-        let (discovery, client) = tokio::try_join!(discovery, client)?;
+        let (discovery, client) = tokio::try_join!(discovery, self.nats(connect_timeout))?;
+        let discovery = Arc::new(discovery);
         let network = NetworkOptions {
             host: self.host(),
             preference: match self.request_plane {
@@ -97,12 +111,26 @@ impl PlaneArgs {
                 Plane::Nats => Preference::Nats,
             },
         };
-        let max_age = Duration::from_secs(self.nats_stream_max_age);
+        let messaging: Arc<dyn Messaging> = match client.clone() {
+            Some(client) => {
+                let max_age = Duration::from_secs(self.nats_stream_max_age);
+                Arc::new(NatsMessaging::new(client, Some(max_age)))
+            }
+            None => Arc::new(ZmqMessaging::new(discovery.clone(), self.host(), lifecycle)),
+        };
         Ok(ConnectedPlanes {
-            discovery: Arc::new(discovery),
-            messaging: Arc::new(NatsMessaging::new(client.clone(), Some(max_age))),
+            discovery,
+            messaging,
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
+    }
+
+    async fn nats(&self, timeout: Duration) -> Result<Option<Client>> {
+        if self.event_plane == EventPlane::Zmq {
+            return Ok(None);
+        }
+        let client = tandem_runtime::nats::connect(&self.nats.options(timeout));
+        client.await.map(Some).map_err(explain)
     }
 }
 

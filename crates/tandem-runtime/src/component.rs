@@ -137,6 +137,8 @@ pub enum Transport {
     Memory(String),
     /// A NATS subject; answers come over a TCP connection back to the caller.
     NatsTcp(String),
+    /// The TCP plane of our own processes and nothing else: the process does without NATS.
+    TandemTcp(String),
 }
 
 impl Instance {

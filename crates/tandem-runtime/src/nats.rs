@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+pub use async_nats::Client;
+use async_nats::{ConnectErrorKind, ConnectOptions, Event};
 use tokio::time::Instant;
 use tracing::{info, warn};
 

@@ -70,7 +70,7 @@ impl RequestPlane for MemoryRequestPlane {
         };
         let found = match &instance.transport {
             Transport::Memory(address) => self.served.lock().get(address).cloned(),
-            Transport::NatsTcp(_) => None,
+            Transport::NatsTcp(_) | Transport::TandemTcp(_) => None,
         };
         let Some(served) = found else {
             return ready(Err(unreachable)).boxed();

@@ -44,7 +44,8 @@ pub struct NetworkOptions {
 
 /// Calls and serves across processes.
 pub struct NetworkRequestPlane {
-    client: Client,
+    /// `None` where there is no NATS.
+    client: Option<Client>,
     options: NetworkOptions,
     lifecycle: Lifecycle,
     direct: DirectPlane<Tcp>,
@@ -54,8 +55,8 @@ pub struct NetworkRequestPlane {
 }
 
 impl NetworkRequestPlane {
-    /// Uses `client`; ports are opened when they are needed.
-    pub fn new(client: Client, options: NetworkOptions, lifecycle: &Lifecycle) -> Self {
+    /// Uses `client`, or TCP alone; ports are opened when they are needed.
+    pub fn new(client: Option<Client>, options: NetworkOptions, lifecycle: &Lifecycle) -> Self {
         Self {
             client,
             options,
@@ -68,6 +69,7 @@ impl NetworkRequestPlane {
 
     async fn serve_nats(
         &self,
+        client: &Client,
         endpoint: &EndpointId,
         instance_id: u64,
         served: Served,
@@ -80,8 +82,7 @@ impl NetworkRequestPlane {
                 component,
                 ..
             } = endpoint;
-            let service = self
-                .client
+            let service = client
                 .service_builder()
                 .description(format!(
                     "Dynamo component {component} in namespace {namespace}"
@@ -104,7 +105,7 @@ impl NetworkRequestPlane {
             .map_err(local)?;
         drop(services);
         // Nobody may hear of the instance before the server knows the subscription.
-        tokio::time::timeout(CONFIRM_TIMEOUT, self.client.flush())
+        tokio::time::timeout(CONFIRM_TIMEOUT, client.flush())
             .await
             .map_err(local)?
             .map_err(local)?;
@@ -126,11 +127,15 @@ impl RequestPlane for NetworkRequestPlane {
             let served = Served::new(handler);
             let direct = self.direct.serve(endpoint, instance_id, served.clone());
             let direct = direct.await.map_err(local)?;
-            let subject = self
-                .serve_nats(endpoint, instance_id, served.clone())
-                .await?;
+            let transport = match &self.client {
+                None => Transport::TandemTcp(format!("{endpoint}/{instance_id:x}")),
+                Some(client) => {
+                    let subject = self.serve_nats(client, endpoint, instance_id, served.clone());
+                    Transport::NatsTcp(subject.await?)
+                }
+            };
             Ok(ServedEndpoint {
-                transport: Transport::NatsTcp(subject),
+                transport,
                 direct: Some(direct),
                 closing: served.closing,
                 in_flight: served.in_flight,
@@ -151,14 +156,13 @@ impl RequestPlane for NetworkRequestPlane {
             {
                 return self.direct.call(address, instance, request).await;
             }
-            let Transport::NatsTcp(subject) = &instance.transport else {
+            let (Transport::NatsTcp(subject), Some(client)) = (&instance.transport, &self.client)
+            else {
                 return Err(CallError::Unreachable { instance_id });
             };
             let start = || AnswerServer::start(self.options.host, &self.lifecycle);
             let answers = self.answers.get_or_try_init(start).await.map_err(local)?;
-            answers
-                .call(&self.client, subject, instance_id, request)
-                .await
+            answers.call(client, subject, instance_id, request).await
         })
     }
 }

@@ -75,7 +75,7 @@ fn plane(
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         preference,
     };
-    NetworkRequestPlane::new(client, options, of)
+    NetworkRequestPlane::new(Some(client), options, of)
 }
 
 async fn pair(server: &Server, preference: Preference) -> Pair {
