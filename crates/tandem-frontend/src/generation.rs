@@ -22,6 +22,15 @@ use crate::model_registry::Model;
 use crate::prefill_policy::PrefillPolicy;
 use crate::worker_pool::{Chosen, NoChoice, WorkerChoice, WorkerPool};
 
+/// Where a generation comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Names the request in logs.
+    pub request_id: String,
+    /// The span of the request, if it is exported.
+    pub traceparent: Option<String>,
+}
+
 /// What every generation needs.
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
@@ -43,7 +52,7 @@ impl Dispatcher {
         &self,
         model: Arc<Model>,
         request: EngineRequest,
-        request_id: &str,
+        origin: Origin,
     ) -> Outputs {
         let generation = Generation {
             job: Job {
@@ -53,7 +62,7 @@ impl Dispatcher {
                 },
                 model,
                 request,
-                request_id: request_id.to_owned(),
+                origin,
             },
             leg: None,
             lost: Vec::new(),
@@ -104,7 +113,7 @@ struct Job {
     model: Arc<Model>,
     /// What the next worker would have to do: grows by what was generated so far.
     request: EngineRequest,
-    request_id: String,
+    origin: Origin,
 }
 
 /// A worker at work. Dropping it stops the worker.
@@ -192,7 +201,7 @@ impl Generation {
 
     /// Leaves `worker` alone from now on.
     fn lose(&mut self, worker: u64, error: &CallError) {
-        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker");
+        warn!(request_id = %self.job.origin.request_id, worker, %error, "lost a worker");
         self.job.model.decode.inhibit(worker);
         self.lost.push(worker);
     }
@@ -213,7 +222,7 @@ impl Generation {
         self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
-                request_id: &self.job.request_id,
+                request_id: &self.job.origin.request_id,
                 prompt: &prompt,
                 remote_prefill: self.job.request.disaggregated_params.is_some(),
                 excluded: &self.lost,
@@ -279,7 +288,7 @@ impl Job {
     fn without_prefill(&self, reason: Fallback) -> Result<Option<Value>, FrontendError> {
         let enforced = self.dispatcher.prefill_policy.enforced;
         warn!(
-            request_id = %self.request_id,
+            request_id = %self.origin.request_id,
             ?reason,
             enforced,
             "no prefill worker computes the prompt, it is the decode worker's"
@@ -299,7 +308,7 @@ impl Job {
         prompt: &Prompt,
     ) -> Result<Value, Fallback> {
         let choice = WorkerChoice {
-            request_id: &self.request_id,
+            request_id: &self.origin.request_id,
             prompt,
             remote_prefill: false,
             excluded: &[],
@@ -346,7 +355,8 @@ impl Job {
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
         let request = Request {
             encoding: Encoding::Compact,
-            ..Request::new(&self.request_id, body)
+            traceparent: self.origin.traceparent.clone(),
+            ..Request::new(&self.origin.request_id, body)
         };
         self.dispatcher.plane.call(&chosen.instance, request).await
     }

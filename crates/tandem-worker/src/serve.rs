@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::component_metrics::ComponentMetrics;
 use crate::engine::Engine;
 use crate::load_report;
+use crate::spans;
 
 /// Subject on which a worker publishes its KV events.
 const KV_EVENTS: &str = "kv-events";
@@ -214,27 +215,31 @@ struct Generator {
 
 impl Handler for Generator {
     fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
-        let (request_id, encoding) = (request.id, request.encoding);
-        let request: EngineRequest = match serde_json::from_slice(&request.body) {
-            Ok(request) => request,
+        let engine_request: EngineRequest = match serde_json::from_slice(&request.body) {
+            Ok(engine_request) => engine_request,
             Err(error) => {
-                warn!(request_id, %error, "received a request that does not decode");
+                warn!(request_id = request.id, %error, "received a request that does not decode");
                 return failed(
                     ErrorKind::InvalidRequest,
                     format!("undecodable request: {error}"),
                 );
             }
         };
-        if let Err(error) = self.engine.check(&request) {
+        if let Err(error) = self.engine.check(&engine_request) {
             return failed(error.kind(), error.to_string());
         }
+        let span = spans::request(&request, &engine_request, self.role);
         let outputs = match self.role {
-            WorkerRole::Prefill => self.engine.submit_prefill(request),
-            WorkerRole::Decode => self.engine.submit(request),
+            WorkerRole::Prefill => self.engine.submit_prefill(engine_request),
+            WorkerRole::Decode => self.engine.submit(engine_request),
         };
-        let encode = move |output| match encoding {
-            Encoding::Json => json(&annotated(output)),
-            Encoding::Compact => compact::encode(&annotated(output)).into(),
+        let encode = move |output| {
+            // It ends when the answer does, or when nobody wants it any more.
+            let _open = &span;
+            match request.encoding {
+                Encoding::Json => json(&annotated(output)),
+                Encoding::Compact => compact::encode(&annotated(output)).into(),
+            }
         };
         outputs.map(encode).boxed()
     }

@@ -14,69 +14,61 @@ use tandem_runtime::{Lifecycle, Secret};
 pub(crate) struct EtcdArgs {
     /// Addresses of etcd's members, separated by commas
     #[arg(
-        long = "etcd-endpoints",
+        long,
         value_name = "ADDRESSES",
         value_delimiter = ',',
         default_value = "http://localhost:2379",
         env = "ETCD_ENDPOINTS"
     )]
-    endpoints: Vec<String>,
+    etcd_endpoints: Vec<String>,
 
     /// Seconds that a killed process stays registered
-    #[arg(long = "etcd-lease-ttl", value_name = "SECONDS", default_value_t = 10,
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
         env = "ETCD_LEASE_TTL", value_parser = clap::value_parser!(u64).range(2..))]
-    lease_ttl: u64,
+    etcd_lease_ttl: u64,
 
     /// Name to log in to etcd with
     #[arg(
-        long = "etcd-user",
+        long,
         value_name = "NAME",
         requires = "etcd_password",
         env = "ETCD_AUTH_USERNAME"
     )]
-    user: Option<String>,
+    etcd_user: Option<String>,
 
     /// Password to log in to etcd with
     #[arg(
-        id = "etcd_password",
-        long = "etcd-password",
+        long,
         value_name = "PASSWORD",
         hide_env_values = true,
         env = "ETCD_AUTH_PASSWORD"
     )]
-    password: Option<Secret>,
+    etcd_password: Option<Secret>,
 
     /// Authorities that sign the certificates of etcd's members, as PEM text or the name of a file
     /// [default: those of the system]
-    #[arg(
-        long = "etcd-ca",
-        value_name = "PEM",
-        hide_env_values = true,
-        env = "ETCD_AUTH_CA"
-    )]
-    authorities: Option<String>,
+    #[arg(long, value_name = "PEM", hide_env_values = true, env = "ETCD_AUTH_CA")]
+    etcd_ca: Option<String>,
 
     /// Certificate to show to etcd, as PEM text or the name of a file
     #[arg(
-        id = "etcd_certificate",
-        long = "etcd-client-cert",
+        long,
         value_name = "PEM",
-        requires = "etcd_key",
+        requires = "etcd_client_key",
         hide_env_values = true,
         env = "ETCD_AUTH_CLIENT_CERT"
     )]
-    certificate: Option<String>,
+    etcd_client_cert: Option<String>,
 
     /// Private key of that certificate, as PEM text or the name of a file
     #[arg(
-        id = "etcd_key",
-        long = "etcd-client-key",
+        long,
         value_name = "PEM",
-        requires = "etcd_certificate",
+        requires = "etcd_client_cert",
         hide_env_values = true,
         env = "ETCD_AUTH_CLIENT_KEY"
     )]
-    key: Option<Secret>,
+    etcd_client_key: Option<Secret>,
 }
 
 impl EtcdArgs {
@@ -87,13 +79,13 @@ impl EtcdArgs {
         lifecycle: &Lifecycle,
     ) -> Result<EtcdDiscovery> {
         let options = EtcdOptions {
-            endpoints: self.endpoints.clone(),
+            endpoints: self.etcd_endpoints.clone(),
             login: self.login(),
             tls: self.tls()?,
-            lease_ttl: Duration::from_secs(self.lease_ttl),
+            lease_ttl: Duration::from_secs(self.etcd_lease_ttl),
             connect_timeout,
         };
-        let endpoints = self.endpoints.join(",");
+        let endpoints = self.etcd_endpoints.join(",");
         let connected = EtcdDiscovery::connect(options, lifecycle).await;
         connected.map_err(|error| {
             let context = match error {
@@ -108,14 +100,14 @@ impl EtcdArgs {
 
     fn login(&self) -> Option<EtcdLogin> {
         Some(EtcdLogin {
-            user: self.user.clone()?,
-            password: self.password.clone()?,
+            user: self.etcd_user.clone()?,
+            password: self.etcd_password.clone()?,
         })
     }
 
     fn tls(&self) -> Result<EtcdTls> {
-        let authorities = self.authorities.as_deref().map(pem);
-        let identity = match (&self.certificate, &self.key) {
+        let authorities = self.etcd_ca.as_deref().map(pem);
+        let identity = match (&self.etcd_client_cert, &self.etcd_client_key) {
             (Some(certificate), Some(key)) => Some(EtcdIdentity {
                 certificate: pem(certificate).context("see --etcd-client-cert")?,
                 key: Secret::new(pem(key.expose()).context("see --etcd-client-key")?),

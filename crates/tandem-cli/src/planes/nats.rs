@@ -12,93 +12,87 @@ use tandem_runtime::nats::{NatsIdentity, NatsLogin, NatsOptions, NatsTls};
 pub(crate) struct NatsArgs {
     /// Addresses of the NATS servers, separated by commas
     #[arg(
-        long = "nats-server",
+        long,
         value_name = "ADDRESSES",
         default_value = "nats://localhost:4222",
         env = "NATS_SERVER"
     )]
-    server: String,
+    nats_server: String,
 
     /// Name to log in to NATS with
     #[arg(
-        long = "nats-user",
+        long,
         value_name = "NAME",
         default_value = "user",
         env = "NATS_AUTH_USERNAME"
     )]
-    user: String,
+    nats_user: String,
 
     /// Password to log in to NATS with
     #[arg(
-        long = "nats-password",
+        long,
         value_name = "PASSWORD",
         default_value = "user",
         hide_default_value = true,
         hide_env_values = true,
         env = "NATS_AUTH_PASSWORD"
     )]
-    password: Secret,
+    nats_password: Secret,
 
     /// Token to log in to NATS with, instead of name and password
     #[arg(
-        long = "nats-token",
+        long,
         value_name = "TOKEN",
         hide_env_values = true,
         env = "NATS_AUTH_TOKEN"
     )]
-    token: Option<Secret>,
+    nats_token: Option<Secret>,
 
     /// Seed of an NKEY to log in to NATS with, instead of a token
     #[arg(
-        long = "nats-nkey",
+        long,
         value_name = "SEED",
         hide_env_values = true,
         env = "NATS_AUTH_NKEY"
     )]
-    nkey: Option<Secret>,
+    nats_nkey: Option<Secret>,
 
     /// File with a JWT and its seed to log in to NATS with, instead of all of those
-    #[arg(
-        long = "nats-credentials-file",
-        value_name = "FILE",
-        env = "NATS_AUTH_CREDENTIALS_FILE"
-    )]
-    credentials_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "NATS_AUTH_CREDENTIALS_FILE")]
+    nats_credentials_file: Option<PathBuf>,
 
     /// File with the authorities that sign the certificates of NATS servers [default: those of
     /// the system]
-    #[arg(long = "nats-ca", value_name = "FILE", env = "TANDEM_NATS_CA")]
-    authorities: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "TANDEM_NATS_CA")]
+    nats_ca: Option<PathBuf>,
 
     /// File with the certificate to show to NATS
     #[arg(
-        id = "nats_certificate",
-        long = "nats-client-cert",
+        long,
         value_name = "FILE",
-        requires = "nats_key",
+        requires = "nats_client_key",
         env = "TANDEM_NATS_CLIENT_CERT"
     )]
-    certificate: Option<PathBuf>,
+    nats_client_cert: Option<PathBuf>,
 
     /// File with the private key of that certificate
     #[arg(
-        id = "nats_key",
-        long = "nats-client-key",
+        long,
         value_name = "FILE",
-        requires = "nats_certificate",
+        requires = "nats_client_cert",
         env = "TANDEM_NATS_CLIENT_KEY"
     )]
-    key: Option<PathBuf>,
+    nats_client_key: Option<PathBuf>,
 }
 
 impl NatsArgs {
     /// What the flags say.
     pub(super) fn options(&self, connect_timeout: Duration) -> NatsOptions {
         NatsOptions {
-            server: self.server.clone(),
+            server: self.nats_server.clone(),
             login: self.login(),
             tls: NatsTls {
-                authorities: self.authorities.clone(),
+                authorities: self.nats_ca.clone(),
                 identity: self.identity(),
             },
             connect_timeout,
@@ -106,25 +100,25 @@ impl NatsArgs {
     }
 
     fn login(&self) -> NatsLogin {
-        if let Some(file) = &self.credentials_file {
+        if let Some(file) = &self.nats_credentials_file {
             return NatsLogin::CredentialsFile(file.clone());
         }
-        if let Some(seed) = &self.nkey {
+        if let Some(seed) = &self.nats_nkey {
             return NatsLogin::NKey(seed.clone());
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = &self.nats_token {
             return NatsLogin::Token(token.clone());
         }
         NatsLogin::Password {
-            user: self.user.clone(),
-            password: self.password.clone(),
+            user: self.nats_user.clone(),
+            password: self.nats_password.clone(),
         }
     }
 
     fn identity(&self) -> Option<NatsIdentity> {
         Some(NatsIdentity {
-            certificate: self.certificate.clone()?,
-            key: self.key.clone()?,
+            certificate: self.nats_client_cert.clone()?,
+            key: self.nats_client_key.clone()?,
         })
     }
 }
