@@ -42,7 +42,10 @@ pub(crate) async fn chat(
     };
     let tokens = prompt_tokens(&prepared);
     let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
-    frontend.load.served(&model, &body, &tokens);
+    // Who reads of cached prompts does not know whose they are.
+    if request.sampling.cache_salt().is_none() {
+        frontend.load.served(&model, &body, &tokens);
+    }
     Ok(response)
 }
 
@@ -63,7 +66,10 @@ pub(crate) async fn completions(
     };
     let tokens = prompt_tokens(&prepared);
     let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
-    frontend.load.served(&model, &body, &tokens);
+    // Who reads of cached prompts does not know whose they are.
+    if request.sampling.cache_salt().is_none() {
+        frontend.load.served(&model, &body, &tokens);
+    }
     Ok(response)
 }
 

@@ -165,7 +165,13 @@ impl Stage {
 
     /// Tells everybody that a worker has these tokens cached.
     pub(crate) async fn cached(&self, worker_id: u64, tokens: &[u32]) {
-        let blocks = hash_blocks(tokens, 16, HashScope::default());
+        self.cached_for(worker_id, tokens, HashScope::default())
+            .await;
+    }
+
+    /// The same for requests of a scope.
+    pub(crate) async fn cached_for(&self, worker_id: u64, tokens: &[u32], scope: HashScope<'_>) {
+        let blocks = hash_blocks(tokens, 16, scope);
         let sequence = hash_sequence(&blocks);
         let stored =
             std::iter::zip(sequence, blocks).map(|(block_hash, tokens_hash)| StoredBlock {
@@ -254,7 +260,12 @@ impl Stage {
     /// Status and body of a completion of `prompt`.
     pub(crate) async fn complete(&self, prompt: impl Into<Value>, max_tokens: u32) -> (u16, Value) {
         let prompt: Value = prompt.into();
-        let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
+        self.post(json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens}))
+            .await
+    }
+
+    /// The answer to a text completion with this body.
+    pub(crate) async fn post(&self, body: Value) -> (u16, Value) {
         let (status, body) = self
             .send("POST", "/v1/completions", &body.to_string())
             .await;
