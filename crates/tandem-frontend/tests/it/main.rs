@@ -4,5 +4,6 @@
 mod faults;
 mod load;
 mod picker;
+mod recovery;
 mod servers;
 mod stage;

@@ -191,6 +191,18 @@ impl Stage {
         self.messaging.append(subject, event.into()).await.unwrap();
     }
 
+    /// Lets a worker answer frontends that ask what it has cached.
+    pub(crate) async fn tell(&self, worker_id: u64, handler: Arc<dyn Handler>) -> ServedEndpoint {
+        let endpoint = EndpointId::new("ns", "backend", "kv_snapshot");
+        let served = self.plane.serve(&endpoint, worker_id, handler).await;
+        let served = served.unwrap();
+        let record = served.instance(&endpoint, worker_id).to_json();
+        let lease = self.discovery.join();
+        let key = endpoint.instance_key(worker_id);
+        lease.put(key, record).await.unwrap();
+        served
+    }
+
     /// A worker that joins; dropping the endpoint kills it, but it stays registered.
     pub(crate) async fn join(&self, script: Script) -> (Actor, ServedEndpoint) {
         let (actor, served, _) = self.join_at(script, None).await;
