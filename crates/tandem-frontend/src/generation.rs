@@ -218,7 +218,7 @@ impl Generation {
     }
 
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
-        let prompt = self.job.model.prompt(&self.job.request.token_ids);
+        let prompt = self.job.model.prompt(&self.job.request);
         self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {

@@ -44,7 +44,10 @@ pub(crate) async fn chat(
     };
     let tokens = prompt_tokens(&prepared);
     let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
-    frontend.load.served(&model, &body, &tokens);
+    // Who reads of cached prompts does not know whose they are.
+    if request.sampling.cache_salt().is_none() {
+        frontend.load.served(&model, &body, &tokens);
+    }
     Ok(response)
 }
 
@@ -65,7 +68,10 @@ pub(crate) async fn completions(
     };
     let tokens = prompt_tokens(&prepared);
     let response = answer(&frontend, &headers, &model, &wanted, prepared).await?;
-    frontend.load.served(&model, &body, &tokens);
+    // Who reads of cached prompts does not know whose they are.
+    if request.sampling.cache_salt().is_none() {
+        frontend.load.served(&model, &body, &tokens);
+    }
     Ok(response)
 }
 

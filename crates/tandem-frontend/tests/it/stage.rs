@@ -214,7 +214,13 @@ impl Stage {
 
     /// Tells everybody that a worker has these tokens cached.
     pub(crate) async fn cached(&self, worker_id: u64, tokens: &[u32]) {
-        let blocks = hash_blocks(tokens, 16, HashScope::default());
+        self.cached_for(worker_id, tokens, HashScope::default())
+            .await;
+    }
+
+    /// The same for requests of a scope.
+    pub(crate) async fn cached_for(&self, worker_id: u64, tokens: &[u32], scope: HashScope<'_>) {
+        let blocks = hash_blocks(tokens, 16, scope);
         let sequence = hash_sequence(&blocks);
         let stored =
             std::iter::zip(sequence, blocks).map(|(block_hash, tokens_hash)| StoredBlock {
@@ -232,6 +238,18 @@ impl Stage {
         let event = serde_json::to_vec(&RouterEvent::new(worker_id, event)).unwrap();
         let subject = "namespace.ns.component.backend.kv-events";
         self.messaging.append(subject, event.into()).await.unwrap();
+    }
+
+    /// Lets a worker answer frontends that ask what it has cached.
+    pub(crate) async fn tell(&self, worker_id: u64, handler: Arc<dyn Handler>) -> ServedEndpoint {
+        let endpoint = EndpointId::new("ns", "backend", "kv_snapshot");
+        let served = self.plane.serve(&endpoint, worker_id, handler).await;
+        let served = served.unwrap();
+        let record = served.instance(&endpoint, worker_id).to_json();
+        let lease = self.discovery.join();
+        let key = endpoint.instance_key(worker_id);
+        lease.put(key, record).await.unwrap();
+        served
     }
 
     /// A worker that joins; dropping the endpoint kills it, but it stays registered.
@@ -315,7 +333,12 @@ impl Stage {
     /// Status and body of a completion of `prompt`.
     pub(crate) async fn complete(&self, prompt: impl Into<Value>, max_tokens: u32) -> (u16, Value) {
         let prompt: Value = prompt.into();
-        let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
+        self.post(json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens}))
+            .await
+    }
+
+    /// The answer to a text completion with this body.
+    pub(crate) async fn post(&self, body: Value) -> (u16, Value) {
         let (status, body) = self
             .send("POST", "/v1/completions", &body.to_string())
             .await;
