@@ -2,6 +2,7 @@
 
 VENV := .venv
 DYNAMO := .venv-dynamo
+MILVUS := .venv-milvus
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -55,10 +56,10 @@ servers: ## Install the servers that tests run against, unless they are there (a
 	apt-get update --quiet && \
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server redis-server
 
-unit: servers ## Unit, property and component tests
+unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
@@ -116,7 +117,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO)
+	rm -rf $(VENV) $(DYNAMO) $(MILVUS)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -127,4 +128,9 @@ $(VENV)/installed: requirements-dev.txt
 $(DYNAMO)/installed: requirements-dynamo.txt
 	python3 -m venv $(DYNAMO)
 	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo.txt
+	touch $@
+
+$(MILVUS)/installed: requirements-milvus.txt
+	python3 -m venv $(MILVUS)
+	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
 	touch $@

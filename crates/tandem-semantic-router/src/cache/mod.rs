@@ -16,6 +16,7 @@ mod invalidation;
 mod key;
 mod lexicon;
 mod memory;
+mod milvus;
 mod operations;
 mod question;
 mod recording;
@@ -50,6 +51,7 @@ pub use invalidation::Selector;
 pub use key::Key as CacheKey;
 pub(crate) use key::{Keys, Partition};
 use memory::MemoryStore;
+use milvus::MilvusBackend;
 pub use operations::OperationStatistics;
 use question::Question;
 pub use recording::Recording;
@@ -152,10 +154,19 @@ impl ResponseCache {
                     StoreKind::Redis { database, prefix } => {
                         Box::new(RedisBackend::new(server, *database, prefix))
                     }
-                    StoreKind::Milvus { .. } => {
-                        tracing::warn!("Milvus is not asked yet: answers are kept in memory only");
-                        self.remote.send_replace(None);
-                        return;
+                    StoreKind::Milvus {
+                        database,
+                        collection,
+                        topk,
+                        consistency,
+                    } => {
+                        let settings = milvus::Settings {
+                            database: database.clone(),
+                            collection: collection.clone(),
+                            topk: *topk,
+                            consistency: *consistency,
+                        };
+                        Box::new(MilvusBackend::new(server, settings))
                     }
                 };
                 Some(Arc::new(Remote::new(backend, server.deadline)))

@@ -659,7 +659,7 @@ async fn is_cached(router: &Router, text: &str) -> bool {
 
 #[tokio::test]
 async fn caches() {
-    for example in ["cache.yaml", "cache-redis.yaml"] {
+    for example in ["cache.yaml", "cache-redis.yaml", "cache-milvus.yaml"] {
         let router = router(example).await;
         let rows = [
             ("What are the symptoms of diabetes?", "health", true),
