@@ -129,8 +129,9 @@ impl PlaneArgs {
         if self.event_plane == EventPlane::Zmq {
             return Ok(None);
         }
-        let client = tandem_runtime::nats::connect(&self.nats.options(timeout));
-        client.await.map(Some).map_err(explain)
+        let options = self.nats.options(timeout);
+        let client = tandem_runtime::nats::connect(&options).await;
+        client.map(Some).map_err(explain)
     }
 }
 
