@@ -256,7 +256,7 @@ fn simulation(seed: u64) -> Sim<'static> {
     Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(300))
-        .tick_duration(Duration::from_millis(5))
+        .tick_duration(Duration::from_millis(10))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(50))
         .build()
@@ -295,7 +295,7 @@ fn check(count: u64, fault: Fault) {
 
 #[test]
 fn calls_survive_delay() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         // All at once, long after: `hold` loses nothing.
         if random.random() {
             sim.hold("caller", "worker");
@@ -311,7 +311,7 @@ fn calls_survive_delay() {
 
 #[test]
 fn calls_survive_a_partition() {
-    check(8, |sim, _| {
+    check(6, |sim, _| {
         sim.partition("caller", "worker");
         |sim| sim.repair("caller", "worker")
     });
@@ -319,7 +319,7 @@ fn calls_survive_a_partition() {
 
 #[test]
 fn calls_survive_a_network_that_works_one_way() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         if random.random() {
             sim.partition_oneway("caller", "worker");
         } else {
@@ -334,7 +334,7 @@ fn calls_survive_a_network_that_works_one_way() {
 
 #[test]
 fn calls_survive_loss() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         sim.set_fail_rate(random.random_range(0.0..0.01));
         |sim| {
             sim.set_fail_rate(0.0);
@@ -345,7 +345,7 @@ fn calls_survive_loss() {
 
 #[test]
 fn calls_survive_a_worker_that_crashes_and_comes_back() {
-    check(8, |sim, _| {
+    check(6, |sim, _| {
         sim.crash("worker");
         |sim| sim.bounce("worker")
     });
