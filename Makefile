@@ -17,7 +17,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-router eval-cache eval-models fuzz train clean
+	bench-request-plane bench-router eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## D
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -84,6 +84,9 @@ bench-prefix-cache: $(VENV)/installed
 
 bench-frontend: build servers $(DYNAMO)/installed ## CPU of a frontend per request and token: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
+
+bench-request-plane: servers ## CPU of a streamed token on its way from worker to frontend
+	$(CARGO) bench -p tandem-runtime --bench request_plane
 
 bench-router: build $(VENV)/installed ## What the router adds to a request behind Envoy (ARGS=--quick takes a minute)
 	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin no_op_extproc --bin load

@@ -73,13 +73,16 @@ pub struct NatsIdentity {
 pub async fn connect(options: &NatsOptions) -> Result<Client, MessagingError> {
     let deadline = Instant::now() + options.connect_timeout;
     let servers: Vec<&str> = options.server.split(',').map(str::trim).collect();
+    // Addresses may have names and passwords in them.
+    let shown: Vec<String> = servers.iter().map(|server| without_login(server)).collect();
+    let server = shown.join(",");
     let mut warned = false;
     loop {
         let error = match connect_options(options).await?.connect(&servers).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
-        let (server, kind) = (&options.server, error.kind());
+        let kind = error.kind();
         if let ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation = kind {
             let reason = format!("{server} does not accept the login: {error}");
             return Err(MessagingError::Denied(reason));
@@ -89,11 +92,11 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, MessagingError> {
             return Err(MessagingError::Denied(reason));
         }
         if Instant::now() + MAX_PAUSE >= deadline {
-            let reason = format!("no NATS server at {}: {error}", options.server);
+            let reason = format!("no NATS server at {server}: {error}");
             return Err(MessagingError::Unavailable(reason));
         }
         if !std::mem::replace(&mut warned, true) {
-            warn!(server = %options.server, %error, "waiting for NATS");
+            warn!(server, %error, "waiting for NATS");
         }
         tokio::time::sleep(MAX_PAUSE / 2).await;
     }
@@ -112,6 +115,12 @@ async fn connect_options(options: &NatsOptions) -> Result<ConnectOptions, Messag
             with.map_err(|error| MessagingError::Denied(error.to_string()))?
         }
     })
+}
+
+fn without_login(server: &str) -> String {
+    let (scheme, rest) = server.split_once("://").unwrap_or(("nats", server));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{host}")
 }
 
 fn secured(options: ConnectOptions, tls: &NatsTls) -> ConnectOptions {
@@ -144,4 +153,17 @@ fn basic_options() -> ConnectOptions {
                 _ => {}
             }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_in_addresses_are_not_shown() {
+        let check = |server: &str, shown: &str| assert_eq!(without_login(server), shown);
+        check("nats://host:4222", "nats://host:4222");
+        check("tls://me:s3cret@host:4222", "tls://host:4222");
+        check("t0ken@host", "nats://host");
+    }
 }

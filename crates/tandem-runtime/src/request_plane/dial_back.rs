@@ -174,7 +174,7 @@ async fn answer(message: service::Request, served: &Served) {
         encoding: Encoding::Json,
         traceparent: traceparent(message.message.headers.as_ref()),
     };
-    let mut connection = match net::connect(&Tcp, &dial_back.address).await {
+    let mut connection = match net::in_time(Tcp.connect(&dial_back.address)).await {
         Ok((reader, writer)) => Connection::new(reader, writer),
         Err(error) => {
             warn!(address = dial_back.address, %error, "cannot reach a caller");

@@ -104,12 +104,9 @@ pub(super) async fn serve<N: Network, F>(
     }
 }
 
-/// A new connection to `address`, or an error if that takes too long.
-pub(super) async fn connect<N: Network>(
-    network: &N,
-    address: &str,
-) -> io::Result<(N::Reader, N::Writer)> {
-    tokio::time::timeout(CONNECT_TIMEOUT, network.connect(address))
+/// A connection that is made in time, or an error.
+pub(super) async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -99,7 +99,8 @@ impl<N: Network> Peers<N> {
         open: Open,
         body: Bytes,
     ) -> Result<Responses, NoAnswer> {
-        let mux = connecting.get_or_try_init(|| self.connect(address));
+        // Whoever waits for somebody else's attempt waits no longer than for one of its own.
+        let mux = net::in_time(connecting.get_or_try_init(|| self.connect(address)));
         let mux = mux.await.map_err(|error| {
             debug!(address, %error, "cannot reach a worker");
             NoAnswer::Unreachable
@@ -109,7 +110,7 @@ impl<N: Network> Peers<N> {
     }
 
     /// The connection to `address`; a new one, not made yet, if there is none that takes streams.
-    fn connecting(&self, address: &str) -> Connecting {
+    pub(super) fn connecting(&self, address: &str) -> Connecting {
         let mut connections = self.connections.lock();
         if let Some(connecting) = connections.get(address)
             && connecting.get().is_none_or(Mux::is_open)
@@ -127,7 +128,7 @@ impl<N: Network> Peers<N> {
     }
 
     async fn connect(&self, address: &str) -> std::io::Result<Mux> {
-        let connection = net::connect(&self.network, address).await?;
+        let connection = self.network.connect(address).await?;
         let (mux, _nobody_calls_back) =
             Mux::start(connection, Side::Caller, address, &self.lifecycle);
         Ok(mux)

@@ -64,12 +64,15 @@ impl DirectServer {
     }
 
     pub(super) fn add(&self, name: String, served: Served) {
-        let closing = served.closing.clone();
+        let (closing, cut) = (served.closing.clone(), served.cut.clone());
         self.endpoints.served.lock().insert(name, served);
         self.endpoints.update();
         let endpoints = Arc::clone(&self.endpoints);
         self.lifecycle.spawn(async move {
-            closing.cancelled().await;
+            // A drain closes an endpoint before it is cut; dropping it only cuts it.
+            let _drained = cut.run_until_cancelled(closing.cancelled()).await;
+            endpoints.update();
+            cut.cancelled().await;
             endpoints.update();
         });
     }

@@ -22,6 +22,7 @@ use turmoil::net::{TcpListener, TcpStream};
 use turmoil::{Builder, Sim};
 
 use super::*;
+use crate::request_plane::net::Tcp;
 use crate::request_plane::{Handler, ServedEndpoint};
 use crate::simulation::seeds;
 
@@ -71,6 +72,7 @@ struct World {
 }
 
 /// Answers `name count` with `name 0` and so on, one token a step.
+#[derive(Default)]
 struct Counter(Arc<World>);
 
 struct Running(Arc<World>);
@@ -256,7 +258,7 @@ fn simulation(seed: u64) -> Sim<'static> {
     Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(300))
-        .tick_duration(Duration::from_millis(5))
+        .tick_duration(Duration::from_millis(10))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(50))
         .build()
@@ -293,9 +295,83 @@ fn check(count: u64, fault: Fault) {
     }
 }
 
+/// A network in which nobody answers.
+#[derive(Debug, Clone, Copy)]
+struct Nowhere;
+
+impl Network for Nowhere {
+    type Listener = ();
+    type Reader = tokio::io::Empty;
+    type Writer = tokio::io::Sink;
+
+    async fn listen(&self, address: SocketAddr) -> io::Result<((), SocketAddr)> {
+        Ok(((), address))
+    }
+
+    async fn accept(&self, (): &()) -> io::Result<(tokio::io::Empty, tokio::io::Sink)> {
+        std::future::pending().await
+    }
+
+    async fn connect(&self, _address: &str) -> io::Result<(tokio::io::Empty, tokio::io::Sink)> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_queue_for_a_host_that_does_not_answer() {
+    let host = Ipv4Addr::LOCALHOST.into();
+    let plane = DirectPlane::new(Nowhere, host, &Lifecycle::new());
+    let served = Served::new(Arc::new(Counter::default()));
+    let direct = plane.serve(&endpoint(), 1, served).await.unwrap();
+    let instance = Instance {
+        component: "backend".to_owned(),
+        endpoint: "generate".to_owned(),
+        namespace: "ns".to_owned(),
+        instance_id: 1,
+        transport: crate::Transport::Memory(String::new()),
+        direct: Some(direct),
+        http: None,
+    };
+    let calls = (0..64).map(|_| plane.call("nowhere:1", &instance, Request::new("r", "r 1")));
+    let calls = timeout(Duration::from_secs(3), futures::future::join_all(calls));
+    for called in calls.await.expect("none waits for the others") {
+        let error = called.err();
+        assert_eq!(error, Some(CallError::Unreachable { instance_id: 1 }));
+    }
+}
+
+#[tokio::test]
+async fn callers_are_told_to_leave_with_the_last_endpoint() {
+    let host = Ipv4Addr::LOCALHOST.into();
+    let plane = DirectPlane::new(Tcp, host, &Lifecycle::new());
+    let served = [1, 2].map(|_| Served::new(Arc::new(Counter::default())));
+    let mut address = String::new();
+    for (id, served) in (1..).zip(&served) {
+        let direct = plane.serve(&endpoint(), id, served.clone()).await.unwrap();
+        address = direct.address;
+    }
+    let request = Request::new("r", "r 0");
+    let called = plane
+        .peers
+        .call(&address, "ns/backend/generate/1".to_owned(), request);
+    assert_eq!(called.await.ok().unwrap().count().await, 0);
+    let connected = || plane.peers.connecting(&address).initialized();
+    let [first, second] = served;
+    first.closing.cancel();
+    sleep(STEP).await;
+    assert!(connected());
+    second.cut.cancel();
+    let left = async {
+        while connected() {
+            sleep(STEP).await;
+        }
+    };
+    timeout(PATIENCE, left).await.expect("they are told");
+}
+
 #[test]
 fn calls_survive_delay() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         // All at once, long after: `hold` loses nothing.
         if random.random() {
             sim.hold("caller", "worker");
@@ -311,7 +387,7 @@ fn calls_survive_delay() {
 
 #[test]
 fn calls_survive_a_partition() {
-    check(8, |sim, _| {
+    check(6, |sim, _| {
         sim.partition("caller", "worker");
         |sim| sim.repair("caller", "worker")
     });
@@ -319,7 +395,7 @@ fn calls_survive_a_partition() {
 
 #[test]
 fn calls_survive_a_network_that_works_one_way() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         if random.random() {
             sim.partition_oneway("caller", "worker");
         } else {
@@ -334,7 +410,7 @@ fn calls_survive_a_network_that_works_one_way() {
 
 #[test]
 fn calls_survive_loss() {
-    check(8, |sim, random| {
+    check(6, |sim, random| {
         sim.set_fail_rate(random.random_range(0.0..0.01));
         |sim| {
             sim.set_fail_rate(0.0);
@@ -345,7 +421,7 @@ fn calls_survive_loss() {
 
 #[test]
 fn calls_survive_a_worker_that_crashes_and_comes_back() {
-    check(8, |sim, _| {
+    check(6, |sim, _| {
         sim.crash("worker");
         |sim| sim.bounce("worker")
     });

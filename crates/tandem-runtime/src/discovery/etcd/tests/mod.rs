@@ -125,7 +125,7 @@ fn check(count: u64, fault: Fault, verdict: fn(&World)) {
         let mut sim = Builder::new()
             .rng_seed(seed)
             .simulation_duration(Duration::from_secs(600))
-            .tick_duration(Duration::from_millis(10))
+            .tick_duration(Duration::from_millis(20))
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(30))
             .build();
