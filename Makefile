@@ -2,6 +2,7 @@
 
 VENV := .venv
 DYNAMO := .venv-dynamo
+DYNAMO_LATEST := .venv-dynamo-latest
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -80,7 +81,7 @@ bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 
 bench-prefix-cache: $(VENV)/installed
 
-bench-frontend: build servers $(DYNAMO)/installed ## CPU of a frontend per request and token: ours and Dynamo's, in turn
+bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
 
 bench-router: build $(VENV)/installed ## What the router adds to a request behind Envoy (ARGS=--quick takes a minute)
@@ -109,7 +110,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -120,4 +121,11 @@ $(VENV)/installed: requirements-dev.txt
 $(DYNAMO)/installed: requirements-dynamo.txt
 	python3 -m venv $(DYNAMO)
 	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo.txt
+	touch $@
+
+# The newest version, to compare ourselves with.
+$(DYNAMO_LATEST)/installed: requirements-dynamo-latest.txt
+	python3 -m venv $(DYNAMO_LATEST)
+	$(DYNAMO_LATEST)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo-latest.txt
+	$(DYNAMO_LATEST)/bin/pip install --quiet --disable-pip-version-check --no-deps ai-dynamo==1.6.1
 	touch $@
