@@ -3,6 +3,7 @@
 VENV := .venv
 DYNAMO := .venv-dynamo
 MILVUS := .venv-milvus
+DYNAMO_LATEST := .venv-dynamo-latest
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -82,7 +83,7 @@ bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 
 bench-prefix-cache: $(VENV)/installed
 
-bench-frontend: build servers $(DYNAMO)/installed ## CPU of a frontend per request and token: ours and Dynamo's, in turn
+bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
 
 bench-request-plane: servers ## CPU of a streamed token on its way from worker to frontend
@@ -120,7 +121,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(MILVUS)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -136,4 +137,11 @@ $(DYNAMO)/installed: requirements-dynamo.txt
 $(MILVUS)/installed: requirements-milvus.txt
 	python3 -m venv $(MILVUS)
 	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
+	touch $@
+
+# The newest version, to compare ourselves with.
+$(DYNAMO_LATEST)/installed: requirements-dynamo-latest.txt
+	python3 -m venv $(DYNAMO_LATEST)
+	$(DYNAMO_LATEST)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo-latest.txt
+	$(DYNAMO_LATEST)/bin/pip install --quiet --disable-pip-version-check --no-deps ai-dynamo==1.6.1
 	touch $@

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cluster import CHAT, Cluster, body, eventually, wait_for_instances
+from cluster import CHAT, Cluster, Crowd, body, eventually, wait_for_instances
 from prompts import long_text
 from raw_http import EventStream, post
 
@@ -77,4 +77,41 @@ def test_without_events_the_index_is_a_guess(cluster: Cluster) -> None:
     assert (cold, one) == (0, two)
     assert warm >= 36
     for node in (frontend, *workers):
+        node.stop()
+
+
+def test_prompts_do_not_wait_for_a_busy_prefill_worker(cluster: Cluster) -> None:
+    scope = ("--namespace", "queue")
+    mock = ("--engine", "mock", "--served-model-name", "mock", *scope)
+    decode = cluster.worker(*mock)
+    prefill = cluster.worker(*mock, "--is-prefill-worker", "--speedup", "0.2")
+    frontend = cluster.frontend(*scope)
+    patient = cluster.frontend(*scope, "--enforce-disagg")
+    for node in (decode, prefill, frontend, patient):
+        node.wait_until_ready()
+    for node in (frontend, patient):
+        wait_for_instances(node, 2)
+
+    def count(node, name: str, **labels: str) -> float:
+        return node.metrics().value(f"dynamo_frontend_{name}_total", **labels)
+
+    def ask(node, topic: str) -> None:
+        texts = [long_text(f"{topic} {i}") for i in range(20)]
+        with Crowd(len(texts)) as crowd:
+            crowd.ask([node.frontend], texts, 2, "mock")
+            crowd.results()
+
+    # One after the other, they tell what prompts cost.
+    for sentences in (10, 30, 50):
+        text = long_text(f"fern {sentences}", sentences)
+        assert post(frontend.frontend, CHAT, body(text, 2, "mock")).status == 200
+    assert count(frontend, "remote_prefills", model="mock") == 3
+    ask(frontend, "moss")
+    fallbacks = count(frontend, "prefill_fallbacks", reason="queue")
+    assert fallbacks >= 5
+    assert count(frontend, "remote_prefills", model="mock") == 3 + 20 - fallbacks
+    assert frontend.log.wait_for("WARN.*no prefill worker computes the prompt.* reason=queue")
+    ask(patient, "clover")
+    assert count(patient, "remote_prefills", model="mock") == 20
+    for node in (frontend, patient, decode, prefill):
         node.stop()

@@ -246,7 +246,7 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
     println!("system http://{system_address}");
     println!("ready in {:.1} s", started.elapsed().as_secs_f64());
 
-    signals.next().await;
+    let end = reason_to_leave(&worker, &mut signals).await;
     info!("stopping: requests in flight may finish");
     health.set(false);
     tokio::select! {
@@ -258,7 +258,16 @@ async fn serve(args: &WorkerCommandArgs) -> Result<()> {
             warn!(%error, "left tasks behind");
         }
     }
-    Ok(())
+    end
+}
+
+/// Waits until the process should leave. An engine that has failed is an error: requests must go
+/// elsewhere, and whoever looks after the process may start it again.
+async fn reason_to_leave(worker: &Worker, signals: &mut Signals) -> Result<()> {
+    tokio::select! {
+        () = signals.next() => Ok(()),
+        () = worker.engine().gone() => bail!("the engine has failed"),
+    }
 }
 
 /// Takes no new requests, and lets those in flight finish: first those over HTTP, which make the

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tandem_protocol::kv::HashScope;
 
-use crate::stage::{Actor, MODEL, Script, Stage};
+use crate::stage::{Actor, MODEL, Script, Stage, json_of, token};
 
 /// Longer than what decode workers compute themselves.
 const LONG: &str = "The gardener carried a basket of apples by the river and sold it in the \
@@ -97,6 +97,25 @@ async fn a_lost_decode_worker_is_replaced_in_mid_stream() {
     calm.ready(1).await;
     let (_, whole) = calm.complete("Tell me a story", 5).await;
     assert_eq!(text(&body), text(&whole));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_too_early_goes_on_elsewhere() {
+    let stage = Stage::new(&["--router-mode", "round-robin"]).await;
+    let begins = Script::Say(vec![json_of(token(300))]);
+    let (broken, _broken) = stage.join(begins).await;
+    let (whole, _whole) = stage.join(Script::Finish(vec![301])).await;
+    stage.ready(2).await;
+    for _ in 0..2 {
+        let (status, body) = stage.complete("Tell me a story", 2).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    assert_eq!((broken.requests().len(), whole.requests().len()), (1, 2));
+    let metrics = stage.metrics().await;
+    has(
+        &metrics,
+        "dynamo_frontend_migrations_total{model=\"tandem-nano-chat\"} 1",
+    );
 }
 
 #[tokio::test]

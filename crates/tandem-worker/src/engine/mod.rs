@@ -5,6 +5,7 @@ mod error;
 mod load;
 pub mod mock;
 
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tandem_kv_cache::KvEventSubscription;
 use tandem_protocol::engine::{EngineOutput, EngineRequest};
@@ -41,6 +42,9 @@ pub trait Engine: Send + Sync {
 
     /// How busy the engine is.
     fn load(&self) -> EngineLoad;
+
+    /// Waits until the engine is gone: it was dropped, or has failed for good.
+    fn gone(&self) -> BoxFuture<'static, ()>;
 
     /// What does not change while the engine runs.
     fn info(&self) -> &EngineInfo;

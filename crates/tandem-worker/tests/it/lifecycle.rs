@@ -1,6 +1,6 @@
 //! Stopping, refusing, cancelling, and what the engine tells meanwhile.
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tandem_kv_cache::KvEventSubscription;
 use tandem_protocol::engine::FinishReason;
 use tandem_protocol::kv::{HashScope, KvEventData, hash_blocks, hash_sequence};
@@ -128,7 +128,10 @@ async fn a_dropped_stream_stops_its_sequence() {
 async fn a_stopped_engine_ends_its_streams() {
     let engine = engine(config());
     let stuck = engine.submit(handoff(&prompt(20, 1), 5).await);
+    let mut gone = engine.gone();
+    assert!(gone.as_mut().now_or_never().is_none(), "it runs");
     drop(engine);
+    gone.await;
     let outputs: Vec<_> = stuck.collect().await;
     let unfinished = outputs.iter().all(|output| output.finish_reason.is_none());
     assert!(unfinished, "another worker may go on");

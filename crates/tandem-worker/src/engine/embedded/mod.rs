@@ -21,11 +21,12 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
 use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription, KvShape};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::disagg::{Handoff, KvIdentity};
@@ -99,6 +100,8 @@ impl Default for EmbeddedConfig {
 pub struct EmbeddedEngine {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended.
+    alive: watch::Receiver<()>,
     status: Arc<Status>,
     cache: Arc<BlockCache>,
     leases: Option<Arc<LeaseTable>>,
@@ -211,13 +214,20 @@ impl EmbeddedEngine {
             model,
             leases: leases.clone(),
         };
+        let (running, alive) = watch::channel(());
+        let run = move || {
+            // Dropped however the thread ends, a panic included.
+            let _running = running;
+            thread.run();
+        };
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(|| thread.run())
+            .spawn(run)
             .map_err(|error| ModelError::Threads(error.to_string()))?;
         Ok(Self {
             commands,
             thread: Some(thread),
+            alive,
             status,
             cache,
             leases,
@@ -344,6 +354,11 @@ impl Engine for EmbeddedEngine {
             total_blocks: self.limits.total_blocks,
             counters: status.counters.lock().clone(),
         }
+    }
+
+    fn gone(&self) -> BoxFuture<'static, ()> {
+        let mut alive = self.alive.clone();
+        Box::pin(async move { while alive.changed().await.is_ok() {} })
     }
 
     fn info(&self) -> &EngineInfo {
