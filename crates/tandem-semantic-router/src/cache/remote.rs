@@ -17,6 +17,7 @@ use super::invalidation::{Invalidation, Invalidations, Selector};
 use super::key::Key;
 use super::memory::MemoryStore;
 use super::operations::{Operation, OperationStatistics, Operations, Status};
+use super::original::Original;
 use super::write_queue::WriteQueue;
 
 /// How often a store is asked what others have dropped, and tried if it did not answer.
@@ -127,6 +128,22 @@ impl Remote {
         let any = |found: &Vec<Candidate>| !found.is_empty();
         let found = self.ask(Operation::Similar, until, find, any).await;
         found.unwrap_or_default()
+    }
+
+    /// Answers that the original router stored to a question.
+    pub(super) async fn originals(&self, question: &str, until: Instant) -> Vec<Original> {
+        if !self.backend.has_originals() {
+            return Vec::new();
+        }
+        let find = self.backend.originals(question);
+        let any = |found: &Vec<Original>| !found.is_empty();
+        let found = self.ask(Operation::Original, until, find, any).await;
+        found.unwrap_or_default()
+    }
+
+    /// Whether an entry must not be served any more.
+    pub(super) fn has_dropped(&self, entry: &Entry) -> bool {
+        self.invalidations.drop_entry(entry)
     }
 
     /// Has an entry written some time.
