@@ -44,6 +44,8 @@ pub(super) struct Remote {
     operations: Operations,
     /// Whether it has been said that the store does not answer.
     complained: AtomicBool,
+    /// Whether it has been said that the store does not take answers.
+    refused: AtomicBool,
     /// Milliseconds since 1970 when the store last told what was dropped; 0 is never.
     told: AtomicU64,
 }
@@ -81,6 +83,7 @@ impl Remote {
             invalidations: Invalidations::default(),
             operations: Operations::default(),
             complained: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             told: AtomicU64::new(0),
         }
     }
@@ -192,9 +195,17 @@ impl Remote {
         let until = Instant::now() + BACKGROUND;
         let put = self.backend.put(entry, Moment::now());
         // A failure is counted there, and the answer is in memory.
-        self.call(Operation::Put, until, put, |()| Status::Success)
-            .await
-            .ok();
+        let put = self.call(Operation::Put, until, put, |()| Status::Success);
+        match put.await {
+            Ok(()) => self.refused.store(false, Ordering::Relaxed),
+            Err(error @ BackendError::Refused(_)) => {
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    let store = self.backend.name();
+                    warn!(store, %error, "the store of the cache takes no answers");
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     /// Tries a store that does not answer, tells it what was dropped here, and asks what others
@@ -315,7 +326,12 @@ impl Remote {
             Err(BackendError::Unavailable(_) | BackendError::Refused(_)) => Status::Error,
         };
         self.operations.record(operation, status, begun.elapsed());
-        self.judge(answer.as_ref().err());
+        // One that takes no answers may give some.
+        let read_only =
+            operation == Operation::Put && matches!(answer, Err(BackendError::Refused(_)));
+        if !read_only {
+            self.judge(answer.as_ref().err());
+        }
         answer
     }
 

@@ -260,10 +260,8 @@ impl MilvusBackend {
         };
         let (dropped, since) = (quote(DROPPED), whole(since));
         let filter = format!("rest == {dropped} and stored_at >= {since}");
-        let found = collection
-            .client
-            .query(&collection.name, filter, &["query"])
-            .await?;
+        let client = collection.client.strong();
+        let found = client.query(&collection.name, filter, &["query"]).await?;
         let texts = columns::texts(&found, "query").iter();
         Ok(texts.filter_map(|text| Invalidation::read(text)).collect())
     }
