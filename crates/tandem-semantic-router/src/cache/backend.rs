@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::entry::{Asked, Entry, Moment};
 use super::invalidation::Invalidation;
 use super::key::Key;
+use super::original::Original;
 
 /// A store outside of this process. It finds; whether an answer is served is decided here.
 ///
@@ -28,6 +30,19 @@ pub(super) trait Backend: fmt::Debug + Send + Sync {
         asked: &'a Asked,
         now: Moment,
     ) -> BoxFuture<'a, Result<Vec<Candidate>, BackendError>>;
+
+    /// Whether there may be answers that the original router stored.
+    fn has_originals(&self) -> bool {
+        false
+    }
+
+    /// Answers that the original router stored to a question.
+    fn originals<'a>(
+        &'a self,
+        _question: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Original>, BackendError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
 
     /// Stores an entry in place of an older one.
     fn put<'a>(&'a self, entry: &'a Entry, now: Moment) -> BoxFuture<'a, Result<(), BackendError>>;

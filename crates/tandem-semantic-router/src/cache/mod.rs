@@ -18,12 +18,14 @@ mod lexicon;
 mod memory;
 mod milvus;
 mod operations;
+mod original;
 mod question;
 mod recording;
 mod redis;
 mod remote;
 mod rephrase;
 mod statistics;
+mod tenant;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -39,8 +41,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{CacheConfig, CacheMode, CachePolicy, CacheScope, CacheStore, StoreKind};
-use crate::request::Client;
+use crate::config::{CacheConfig, CacheMode, CachePolicy, CacheStore, StoreKind};
 use crate::signal::cosine;
 use agreement::agree;
 use backend::Backend;
@@ -61,6 +62,7 @@ use remote::Remote;
 pub use remote::{InvalidateError, RemoteStatistics};
 pub use statistics::CacheStatistics;
 use statistics::Counters;
+pub(crate) use tenant::tenant;
 
 /// Most bytes of an answer that is stored.
 const MAX_ANSWER: usize = 1 << 20;
@@ -89,6 +91,7 @@ pub struct ResponseCache {
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) keys: Keys,
+    pub(crate) partition: Partition,
     /// Of the last question.
     pub(crate) embedding: Option<Arc<[f32]>>,
     pub(crate) policy: &'a CachePolicy,
@@ -367,24 +370,45 @@ impl ResponseCache {
         let exact = remote.get(wanted.keys.exact, now, until).await;
         let (entry, similarity) = match exact {
             Some(entry) => (entry, None),
-            None => {
-                let (question, asked) = asked?;
-                let sought = (question, asked);
-                let threshold = wanted.policy.threshold;
-                let candidates = remote.candidates(asked, now, until).await;
-                let others = candidates.iter().map(|other| (other.key, &other.asked));
-                let (_, key) = nearest(sought, threshold, others)?;
-                let entry = remote.get(key, now, until).await?;
-                // What was named may have been replaced.
-                let other = entry.question.as_ref();
-                let other = other.filter(|other| other.rest == asked.rest)?;
-                let (similarity, ()) = nearest(sought, threshold, [((), other)])?;
-                (entry, Some(similarity))
-            }
+            None => self.fetch_similar(&remote, wanted, asked?, until).await?,
         };
         let hit = fresh(&entry, wanted.control, now).then(|| Hit::of(&entry, similarity, now));
-        self.memory.insert(entry, now);
+        self.memory.insert(Arc::clone(&entry), now);
+        if remote.has_dropped(&entry) {
+            // Just now: it may not have been in memory when that was emptied.
+            self.memory.remove(&Selector::Key(entry.key), Moment::MAX);
+            return None;
+        }
         hit
+    }
+
+    async fn fetch_similar(
+        &self,
+        remote: &Remote,
+        wanted: &Wanted<'_>,
+        (question, asked): &(Question, Asked),
+        until: Instant,
+    ) -> Option<(Arc<Entry>, Option<f32>)> {
+        let (now, threshold) = (Moment::now(), wanted.policy.threshold);
+        let sought = (question, asked);
+        let candidates = remote.candidates(asked, now, until).await;
+        let others = candidates.iter().map(|other| (other.key, &other.asked));
+        if let Some((_, key)) = nearest(sought, threshold, others) {
+            let entry = remote.get(key, now, until).await?;
+            // What was named may have been replaced.
+            let other = entry.question.as_ref();
+            let other = other.filter(|other| other.rest == asked.rest)?;
+            let (similarity, ()) = nearest(sought, threshold, [((), other)])?;
+            return Some((entry, Some(similarity)));
+        }
+        if !original::may_have(wanted) {
+            return None;
+        }
+        let originals = remote.originals(&asked.text, until).await;
+        let mut entries = originals
+            .into_iter()
+            .filter_map(|original| original.entry(wanted, asked, now));
+        Some((Arc::new(entries.next()?), None))
     }
 
     fn store(&self, entry: Arc<Entry>, now: Moment) {
@@ -455,24 +479,6 @@ impl Wanted<'_> {
             terms: question.terms(),
         };
         Some((question, asked))
-    }
-}
-
-/// Whose answers a request may have; `None` if its scope needs to know who asks, and nobody said.
-pub(crate) fn tenant(scope: CacheScope, client: &Client) -> Option<String> {
-    let user = || client.user.as_ref().map(|user| format!("user {user}"));
-    let credential = || client.credential.map(|key| format!("credential {key}"));
-    match scope {
-        CacheScope::Global => Some("everyone".to_owned()),
-        CacheScope::User => user(),
-        CacheScope::Team => {
-            let mut groups: Vec<&str> = client.groups.iter().map(String::as_str).collect();
-            groups.sort_unstable();
-            (!groups.is_empty()).then(|| format!("team {}", groups.join(",")))
-        }
-        CacheScope::Client => user()
-            .or_else(credential)
-            .or_else(|| Some("anonymous".to_owned())),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(super) enum Operation {
     Get,
     Similar,
+    Original,
     Put,
     Invalidate,
 }
@@ -28,12 +29,19 @@ pub(super) enum Status {
 }
 
 impl Operation {
-    const ALL: [Self; 4] = [Self::Get, Self::Similar, Self::Put, Self::Invalidate];
+    const ALL: [Self; 5] = [
+        Self::Get,
+        Self::Similar,
+        Self::Original,
+        Self::Put,
+        Self::Invalidate,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Get => "get_by_id",
             Self::Similar => "find_similar",
+            Self::Original => "find_original",
             Self::Put => "add_entry",
             Self::Invalidate => "invalidate",
         }

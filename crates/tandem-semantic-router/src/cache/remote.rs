@@ -17,6 +17,7 @@ use super::invalidation::{Invalidation, Invalidations, Selector};
 use super::key::Key;
 use super::memory::MemoryStore;
 use super::operations::{Operation, OperationStatistics, Operations, Status};
+use super::original::Original;
 use super::write_queue::WriteQueue;
 
 /// How often a store is asked what others have dropped, and tried if it did not answer.
@@ -43,6 +44,8 @@ pub(super) struct Remote {
     operations: Operations,
     /// Whether it has been said that the store does not answer.
     complained: AtomicBool,
+    /// Whether it has been said that the store does not take answers.
+    refused: AtomicBool,
     /// Milliseconds since 1970 when the store last told what was dropped; 0 is never.
     told: AtomicU64,
 }
@@ -80,6 +83,7 @@ impl Remote {
             invalidations: Invalidations::default(),
             operations: Operations::default(),
             complained: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             told: AtomicU64::new(0),
         }
     }
@@ -129,6 +133,22 @@ impl Remote {
         found.unwrap_or_default()
     }
 
+    /// Answers that the original router stored to a question.
+    pub(super) async fn originals(&self, question: &str, until: Instant) -> Vec<Original> {
+        if !self.backend.has_originals() {
+            return Vec::new();
+        }
+        let find = self.backend.originals(question);
+        let any = |found: &Vec<Original>| !found.is_empty();
+        let found = self.ask(Operation::Original, until, find, any).await;
+        found.unwrap_or_default()
+    }
+
+    /// Whether an entry must not be served any more.
+    pub(super) fn has_dropped(&self, entry: &Entry) -> bool {
+        self.invalidations.drop_entry(entry)
+    }
+
     /// Has an entry written some time.
     pub(super) fn put(&self, entry: Arc<Entry>) {
         if !self.breaker.is_closed() {
@@ -175,9 +195,17 @@ impl Remote {
         let until = Instant::now() + BACKGROUND;
         let put = self.backend.put(entry, Moment::now());
         // A failure is counted there, and the answer is in memory.
-        self.call(Operation::Put, until, put, |()| Status::Success)
-            .await
-            .ok();
+        let put = self.call(Operation::Put, until, put, |()| Status::Success);
+        match put.await {
+            Ok(()) => self.refused.store(false, Ordering::Relaxed),
+            Err(error @ BackendError::Refused(_)) => {
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    let store = self.backend.name();
+                    warn!(store, %error, "the store of the cache takes no answers");
+                }
+            }
+            Err(_) => {}
+        }
     }
 
     /// Tries a store that does not answer, tells it what was dropped here, and asks what others
@@ -298,7 +326,12 @@ impl Remote {
             Err(BackendError::Unavailable(_) | BackendError::Refused(_)) => Status::Error,
         };
         self.operations.record(operation, status, begun.elapsed());
-        self.judge(answer.as_ref().err());
+        // One that takes no answers may give some.
+        let read_only =
+            operation == Operation::Put && matches!(answer, Err(BackendError::Refused(_)));
+        if !read_only {
+            self.judge(answer.as_ref().err());
+        }
         answer
     }
 

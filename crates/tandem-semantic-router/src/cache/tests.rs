@@ -30,7 +30,7 @@ impl Default for Asks {
 }
 
 impl Asks {
-    fn wanted(&self) -> Wanted<'_> {
+    pub(super) fn wanted(&self) -> Wanted<'_> {
         let partition = Partition {
             tenant: self.tenant.to_owned(),
             endpoint: Endpoint::Chat,
@@ -45,6 +45,7 @@ impl Asks {
         ]});
         Wanted {
             keys: Keys::of(&partition, body.to_string().as_bytes()).unwrap(),
+            partition,
             embedding: Some(Arc::from(self.vector.as_slice())),
             policy: &self.policy,
             control: &self.control,
@@ -281,34 +282,4 @@ async fn who_waits_goes_out_when_the_first_fails_or_takes_too_long() {
     let alone = cache.look_up(asks.wanted()).await;
     assert!(matches!(alone, Found::Miss(Some(_))));
     assert_eq!(before.elapsed(), MAX_WAIT);
-}
-
-#[test]
-fn tenants_are_apart_unless_the_scope_says_otherwise() {
-    let client = |user: Option<&str>, groups: &[&str], credential: Option<&str>| Client {
-        user: user.map(str::to_owned),
-        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
-        credential: credential.map(|text| CacheKey::of(&[text.as_bytes()])),
-        ..Client::default()
-    };
-    let (anna, bert) = (
-        client(Some("anna"), &["a", "b"], None),
-        client(Some("bert"), &["b", "a"], None),
-    );
-    let (key, other) = (client(None, &[], Some("k1")), client(None, &[], Some("k2")));
-    let nobody = client(None, &[], None);
-    let same =
-        |scope, left: &Client, right: &Client| Some(tenant(scope, left)? == tenant(scope, right)?);
-    assert_eq!(same(CacheScope::Client, &anna, &anna), Some(true));
-    assert_eq!(same(CacheScope::Client, &anna, &bert), Some(false));
-    assert_eq!(same(CacheScope::Client, &key, &other), Some(false));
-    assert_eq!(same(CacheScope::Client, &key, &nobody), Some(false));
-    assert_eq!(same(CacheScope::Client, &nobody, &nobody), Some(true));
-    assert_eq!(same(CacheScope::User, &anna, &bert), Some(false));
-    assert_eq!(same(CacheScope::User, &anna, &key), None);
-    assert_eq!(same(CacheScope::Team, &anna, &bert), Some(true));
-    assert_eq!(same(CacheScope::Team, &anna, &nobody), None);
-    assert_eq!(same(CacheScope::Global, &anna, &nobody), Some(true));
-    let posing = client(Some("x credential k1"), &[], None);
-    assert_eq!(same(CacheScope::Client, &posing, &key), Some(false));
 }

@@ -95,6 +95,13 @@ impl MilvusClient {
         })
     }
 
+    /// One that sees everything that was written before it asks.
+    #[must_use]
+    pub(super) fn strong(mut self) -> Self {
+        self.consistency = ConsistencyLevel::Strong;
+        self
+    }
+
     /// The schema of a collection, if there is one.
     pub(super) async fn describe(
         &self,

@@ -14,6 +14,7 @@ use crate::cache::codec::{decode, encode, terms};
 use crate::cache::entry::{Asked, Entry, Moment};
 use crate::cache::invalidation::Invalidation;
 use crate::cache::key::Key;
+use crate::cache::original::Original;
 use crate::cache::remote::REMEMBERED;
 
 /// Longest text that a column holds.
@@ -81,6 +82,33 @@ pub(super) fn dimension(found: &CollectionSchema) -> Option<usize> {
     let parameters = &has("embedding")?.type_params;
     let dimension = parameters.iter().find(|pair| pair.key == "dim")?;
     dimension.value.parse().ok()
+}
+
+/// A collection of the original router.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OriginalCollection {
+    /// Its later form says when rows expire.
+    has_expiry: bool,
+}
+
+impl OriginalCollection {
+    /// `None` if the collection is something else.
+    pub(super) fn of(schema: &CollectionSchema) -> Option<Self> {
+        let has = |name: &str| schema.fields.iter().any(|field| field.name == name);
+        let all = ["query", "request_body", "response_body", "timestamp"];
+        all.into_iter().all(has).then(|| Self {
+            has_expiry: has("expires_at"),
+        })
+    }
+
+    /// The columns to read.
+    pub(super) fn columns(self) -> &'static [&'static str] {
+        const ALL: &[&str] = &["request_body", "response_body", "timestamp", "expires_at"];
+        match self.has_expiry {
+            true => ALL,
+            false => &ALL[..3],
+        }
+    }
 }
 
 impl Row {
@@ -208,6 +236,33 @@ pub(super) fn candidates(columns: &[FieldData], rest: Key) -> Vec<Candidate> {
         Some(Candidate { key, asked })
     });
     found.collect()
+}
+
+/// The rows of the original router in some columns. It counts seconds; 0 is never.
+pub(super) fn originals(columns: &[FieldData]) -> Vec<Original> {
+    let seconds = |name, at| {
+        let second = numbers(columns, name).get(at).copied()?;
+        let second = u64::try_from(second).ok().filter(|second| *second > 0)?;
+        Some(Moment(second.saturating_mul(1000)))
+    };
+    let requests = texts(columns, "request_body").iter();
+    let pairs = requests.zip(texts(columns, "response_body")).enumerate();
+    let rows = pairs.filter_map(|(at, (request, response))| {
+        Some(Original {
+            request: request.clone(),
+            response: response.clone(),
+            stored: seconds("timestamp", at)?,
+            expires: seconds("expires_at", at),
+        })
+    });
+    rows.collect()
+}
+
+fn numbers<'a>(columns: &'a [FieldData], name: &str) -> &'a [i64] {
+    match scalars(columns, name) {
+        Some(Data::LongData(numbers)) => &numbers.data,
+        _ => &[],
+    }
 }
 
 fn scalars<'a>(columns: &'a [FieldData], name: &str) -> Option<&'a Data> {

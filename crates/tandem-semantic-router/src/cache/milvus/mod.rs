@@ -5,8 +5,8 @@
 //! time to time. Rows that say what was dropped are among them.
 //!
 //! The collection is made when the first answer is stored, because only that says how long vectors
-//! are. One of another schema under its name, such as that of the original router, is left alone:
-//! its rows do not say whose answers they are.
+//! are. One of another schema under its name is left as it is; if that is the schema of the original
+//! router, its rows are read.
 
 mod client;
 mod columns;
@@ -22,9 +22,10 @@ use super::backend::{Backend, BackendError, Candidate};
 use super::entry::{Asked, Entry, Moment};
 use super::invalidation::{Invalidation, Selector};
 use super::key::Key;
+use super::original::Original;
 use crate::config::{Consistency, StoreServer};
 use client::{MilvusClient, Search};
-use columns::{DROPPED, Row, whole};
+use columns::{DROPPED, OriginalCollection, Row, whole};
 
 /// What the name of a collection ends with if another schema has the name.
 const SUFFIX: &str = "_v2";
@@ -56,6 +57,7 @@ struct Ready {
     collection: String,
     /// Of its vectors; `None` if there is no collection yet.
     dimension: Option<usize>,
+    original: Option<OriginalCollection>,
 }
 
 /// The collection that answers are in.
@@ -89,10 +91,14 @@ impl MilvusBackend {
     async fn look(&self, client: MilvusClient) -> Result<(), BackendError> {
         let mut collection = self.settings.collection.clone();
         let mut found = client.describe(&collection).await?;
-        if found
-            .as_ref()
-            .is_some_and(|schema| columns::dimension(schema).is_none())
+        let mut original = None;
+        if let Some(schema) = &found
+            && columns::dimension(schema).is_none()
         {
+            original = OriginalCollection::of(schema);
+            if original.is_some() {
+                client.load(&collection).await?;
+            }
             collection.push_str(SUFFIX);
             found = client.describe(&collection).await?;
         }
@@ -109,6 +115,7 @@ impl MilvusBackend {
             client,
             collection,
             dimension,
+            original,
         });
         Ok(())
     }
@@ -178,6 +185,18 @@ impl MilvusBackend {
         Ok(columns::candidates(&found.fields_data, asked.rest))
     }
 
+    async fn originals(&self, question: &str) -> Result<Vec<Original>, BackendError> {
+        let ready = self.ready()?;
+        let Some(original) = ready.original else {
+            return Ok(Vec::new());
+        };
+        let filter = format!("query == {} and response_body != \"\"", quote(question));
+        let found = ready
+            .client
+            .query(&self.settings.collection, filter, original.columns());
+        Ok(columns::originals(&found.await?))
+    }
+
     async fn put(&self, entry: &Entry, now: Moment) -> Result<(), BackendError> {
         let question = entry.question.as_ref();
         let collection = match question {
@@ -241,10 +260,8 @@ impl MilvusBackend {
         };
         let (dropped, since) = (quote(DROPPED), whole(since));
         let filter = format!("rest == {dropped} and stored_at >= {since}");
-        let found = collection
-            .client
-            .query(&collection.name, filter, &["query"])
-            .await?;
+        let client = collection.client.strong();
+        let found = client.query(&collection.name, filter, &["query"]).await?;
         let texts = columns::texts(&found, "query").iter();
         Ok(texts.filter_map(|text| Invalidation::read(text)).collect())
     }
@@ -269,6 +286,18 @@ impl Backend for MilvusBackend {
         now: Moment,
     ) -> BoxFuture<'a, Result<Vec<Candidate>, BackendError>> {
         self.candidates(asked, now).boxed()
+    }
+
+    fn has_originals(&self) -> bool {
+        let ready = self.ready.lock();
+        ready.as_ref().is_some_and(|ready| ready.original.is_some())
+    }
+
+    fn originals<'a>(
+        &'a self,
+        question: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Original>, BackendError>> {
+        self.originals(question).boxed()
     }
 
     fn put<'a>(&'a self, entry: &'a Entry, now: Moment) -> BoxFuture<'a, Result<(), BackendError>> {

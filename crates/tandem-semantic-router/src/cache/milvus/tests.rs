@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::cache::testing::{Process, stored, until};
 use crate::cache::tests::{ANSWER, Asks, answer, hit};
-use crate::config::StoreKind;
+use crate::config::{CachePolicy, CacheScope, StoreKind};
 
 /// Milvus Lite on a port of its own; killed when it is dropped.
 struct Server {
@@ -179,18 +179,108 @@ async fn entries_are_found_by_their_keys_and_by_their_vectors() {
     );
 }
 
+/// The collection of the original router, without what it does not need.
+async fn their_collection(client: &MilvusClient, request: &str) {
+    let mut schema = columns::schema("theirs", 2);
+    let field = |name: &str| {
+        schema
+            .fields
+            .iter()
+            .find(|one| one.name == name)
+            .cloned()
+            .unwrap()
+    };
+    let renamed = |from: &str, to: &str| client::api::FieldSchema {
+        name: to.to_owned(),
+        ..field(from)
+    };
+    let fields = vec![
+        field("id"),
+        field("query"),
+        renamed("query", "request_body"),
+        renamed("query", "response_body"),
+        field("embedding"),
+        renamed("stored_at", "timestamp"),
+    ];
+    schema.fields = fields;
+    client.create(&schema).await.unwrap();
+    let vectors = [("index_type", "AUTOINDEX"), ("metric_type", "COSINE")];
+    client.index("theirs", "embedding", &vectors).await.unwrap();
+    let entry = stored("What is the capital of Peru?");
+    let columns = Row::of(&entry, 2).unwrap().into_columns();
+    let column = |from: &str, to: &str| {
+        let mut column = columns
+            .iter()
+            .find(|one| one.field_name == from)
+            .cloned()
+            .unwrap();
+        to.clone_into(&mut column.field_name);
+        column
+    };
+    let text = |name: &str, text: &str| {
+        let mut row = column("query", name);
+        let data = client::api::scalar_field::Data::StringData(client::api::StringArray {
+            data: vec![text.to_owned()],
+        });
+        row.field = Some(client::api::field_data::Field::Scalars(
+            client::api::ScalarField { data: Some(data) },
+        ));
+        row
+    };
+    let mut timestamp = column("stored_at", "timestamp");
+    let seconds = i64::try_from(entry.stored.0 / 1000).unwrap();
+    let data = client::api::scalar_field::Data::LongData(client::api::LongArray {
+        data: vec![seconds],
+    });
+    timestamp.field = Some(client::api::field_data::Field::Scalars(
+        client::api::ScalarField { data: Some(data) },
+    ));
+    let row = vec![
+        column("id", "id"),
+        column("query", "query"),
+        text("request_body", request),
+        text("response_body", ANSWER),
+        column("embedding", "embedding"),
+        timestamp,
+    ];
+    client.upsert("theirs", row).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_collection_of_another_schema_is_left_alone() {
+async fn the_collection_of_the_original_router_is_read_and_left_as_it_is() {
     let Some(server) = Server::start().await else {
         return;
     };
+    let client = server.backend("theirs").await.ready().unwrap().client;
+    let request = r#"{"model":"MoM","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"What is the capital of Peru?"}]}"#;
+    their_collection(&client, request).await;
+    let mut settings = server.settings();
+    settings.kind = StoreKind::Milvus {
+        database: String::new(),
+        collection: "theirs".to_owned(),
+        topk: 16,
+        consistency: Consistency::Strong,
+    };
+    let process = Process::start(settings);
+    process.available().await;
+    let global = Asks {
+        policy: CachePolicy {
+            scope: CacheScope::Global,
+            ..CachePolicy::default()
+        },
+        ..Asks::default()
+    };
+    assert_eq!(hit(&process.cache, &Asks::default()).await, None);
+    let longer = Asks {
+        system: "Be long.",
+        ..global.clone()
+    };
+    assert_eq!(hit(&process.cache, &longer).await, None);
+    assert_eq!(hit(&process.cache, &global).await.unwrap().answer, ANSWER);
+    assert_eq!(process.count("find_original", "hit"), 2);
+
     let backend = server.backend("theirs").await;
-    let client = backend.ready().unwrap().client;
-    let mut theirs = columns::schema("theirs", 2);
-    theirs.fields.retain(|field| field.name != "rest");
-    client.create(&theirs).await.unwrap();
-    let backend = server.backend("theirs").await;
-    let entry = stored("What is the capital of Peru?");
+    let entry = stored("Who wrote Faust?");
     backend.put(&entry, Moment::now()).await.unwrap();
     assert_eq!(backend.get(entry.key).await, Ok(Some(entry)));
     assert_eq!(backend.ready().unwrap().collection, "theirs_v2");

@@ -371,3 +371,58 @@ async fn a_password_is_asked_for() {
     settings.password = Some(Secret::new("s3cret"));
     assert_eq!(prepare(&settings).await, Ok(()));
 }
+
+#[tokio::test]
+async fn a_connection_is_encrypted_if_the_server_shows_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key) = (path("tls.crt"), path("tls.key"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let plain = Server::start(&[
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+        "--tls-port",
+        "0",
+    ])
+    .await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let backend = plain.backend().await;
+    let mut open = pipe();
+    open.cmd("CONFIG")
+        .arg("SET")
+        .arg("tls-port")
+        .arg(port)
+        .ignore();
+    backend.run::<()>(&open).await.unwrap();
+    let prepare = async |authorities: Option<&str>| {
+        let server = StoreServer {
+            host: "localhost".to_owned(),
+            port,
+            tls: Some(StoreTls {
+                authorities: authorities.map(str::to_owned),
+                ..StoreTls::default()
+            }),
+            ..plain.settings()
+        };
+        Backend::prepare(&RedisBackend::new(&server, 0, "")).await
+    };
+    assert_eq!(prepare(Some(&certificate)).await, Ok(()));
+    let stranger = prepare(None).await;
+    assert!(
+        matches!(stranger, Err(BackendError::Unavailable(_))),
+        "{stranger:?}"
+    );
+    let nowhere = prepare(Some(&path("nowhere"))).await;
+    assert!(
+        matches!(nowhere, Err(BackendError::Refused(_))),
+        "{nowhere:?}"
+    );
+}

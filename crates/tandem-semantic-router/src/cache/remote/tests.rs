@@ -16,6 +16,7 @@ enum Mood {
     Fails,
     Hangs,
     Lies,
+    OnlyReads,
 }
 
 /// A store in memory whose mood changes.
@@ -46,7 +47,7 @@ impl Shared {
         let mood = *self.0.mood.lock();
         async move {
             match mood {
-                Mood::Answers | Mood::Lies => Ok(answer),
+                Mood::Answers | Mood::Lies | Mood::OnlyReads => Ok(answer),
                 Mood::Fails => Err(BackendError::Unavailable("gone".to_owned())),
                 Mood::Hangs => std::future::pending().await,
             }
@@ -92,6 +93,10 @@ impl Backend for Shared {
     }
 
     fn put<'a>(&'a self, entry: &'a Entry, _: Moment) -> BoxFuture<'a, Result<(), BackendError>> {
+        if *self.0.mood.lock() == Mood::OnlyReads {
+            let refused = BackendError::Refused("it is a replica".to_owned());
+            return async { Err(refused) }.boxed();
+        }
         if self.answers() {
             self.0.entries.lock().insert(entry.key, entry.clone());
         }
@@ -233,6 +238,23 @@ async fn a_store_that_hangs_costs_the_deadline_a_few_times_and_then_nothing() {
     store.feels(Mood::Answers);
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert!(process.remote.statistics().available);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_answers_still_gives_some() {
+    let store = Shared::new();
+    let process = Process::start(&store);
+    Process::ticks().await;
+    let entry = fresh();
+    process.remote.put(Arc::new(entry.clone()));
+    Process::ticks().await;
+    store.feels(Mood::OnlyReads);
+    for _ in 0..10 {
+        process.remote.put(Arc::new(entry.clone()));
+    }
+    Process::ticks().await;
+    assert_eq!(process.count("add_entry", "error"), 10);
+    assert_eq!(process.get(entry.key).await.as_deref(), Some(&entry));
 }
 
 #[tokio::test(start_paused = true)]
