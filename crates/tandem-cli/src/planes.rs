@@ -1,23 +1,38 @@
 //! How the processes of a cluster reach each other: the flags, and the connections.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use tandem_runtime::Lifecycle;
-use tandem_runtime::discovery::{EtcdDiscovery, EtcdOptions};
+use tandem_runtime::discovery::{EtcdDiscovery, EtcdOptions, FileDiscovery, FileOptions};
 use tandem_runtime::messaging::NatsMessaging;
 use tandem_runtime::nats::{self, NatsLogin, NatsOptions};
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
+use tandem_runtime::{Discovery, Lifecycle};
 
-/// How to reach etcd, NATS and the other processes.
+/// How to reach discovery, NATS and the other processes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct PlaneArgs {
+    /// Where the processes find each other
+    #[arg(long, value_enum, default_value_t = DiscoveryBackend::Etcd,
+        env = "DYN_DISCOVERY_BACKEND")]
+    discovery_backend: DiscoveryBackend,
+
+    /// Directory that the processes share, for `--discovery-backend file`
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        required_if_eq("discovery_backend", "file"),
+        env = "DYN_FILE_KV"
+    )]
+    discovery_dir: Option<PathBuf>,
+
     /// Addresses of etcd's members, separated by commas
     #[arg(
         long,
@@ -80,7 +95,7 @@ pub(crate) struct PlaneArgs {
     )]
     nats_stream_max_age: u64,
 
-    /// Seconds to wait for etcd and NATS at the start
+    /// Seconds to wait for discovery and NATS at the start
     #[arg(
         long,
         value_name = "SECONDS",
@@ -99,6 +114,15 @@ pub(crate) struct PlaneArgs {
     rpc_host: Option<IpAddr>,
 }
 
+/// Where the processes find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiscoveryBackend {
+    /// In etcd
+    Etcd,
+    /// In the files of a directory that they share
+    File,
+}
+
 /// How requests reach a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Plane {
@@ -110,7 +134,7 @@ pub(crate) enum Plane {
 
 /// The connections of a process.
 pub(crate) struct ConnectedPlanes {
-    pub(crate) discovery: Arc<EtcdDiscovery>,
+    pub(crate) discovery: Arc<dyn Discovery>,
     pub(crate) messaging: Arc<NatsMessaging>,
     pub(crate) requests: Arc<NetworkRequestPlane>,
 }
@@ -121,22 +145,9 @@ impl PlaneArgs {
         self.rpc_host.unwrap_or_else(reachable_host)
     }
 
-    /// Connects to etcd and NATS; `lifecycle` ends the connections.
+    /// Connects to discovery and NATS; `lifecycle` ends the connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
         let connect_timeout = Duration::from_secs(self.connect_timeout);
-        let etcd = EtcdOptions {
-            endpoints: self.etcd_endpoints.clone(),
-            lease_ttl: Duration::from_secs(self.etcd_lease_ttl),
-            connect_timeout,
-        };
-        let discovery = async {
-            EtcdDiscovery::connect(etcd, lifecycle)
-                .await
-                .with_context(|| {
-                    let endpoints = self.etcd_endpoints.join(",");
-                    format!("failed to reach etcd at {endpoints}; see --etcd-endpoints")
-                })
-        };
         let login = match &self.nats_token {
             Some(token) => NatsLogin::Token(token.clone()),
             None => NatsLogin::Password {
@@ -154,7 +165,7 @@ impl PlaneArgs {
                 .await
                 .context("failed to reach NATS; see --nats-server")
         };
-        let (discovery, client) = tokio::try_join!(discovery, client)?;
+        let (discovery, client) = tokio::try_join!(self.discovery(lifecycle), client)?;
         let network = NetworkOptions {
             host: self.host(),
             preference: match self.request_plane {
@@ -164,9 +175,35 @@ impl PlaneArgs {
         };
         let max_age = Duration::from_secs(self.nats_stream_max_age);
         Ok(ConnectedPlanes {
-            discovery: Arc::new(discovery),
+            discovery,
             messaging: Arc::new(NatsMessaging::new(client.clone(), Some(max_age))),
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
+    }
+
+    async fn discovery(&self, lifecycle: &Lifecycle) -> Result<Arc<dyn Discovery>> {
+        let lease_ttl = Duration::from_secs(self.etcd_lease_ttl);
+        if let (DiscoveryBackend::File, Some(directory)) =
+            (self.discovery_backend, &self.discovery_dir)
+        {
+            let options = FileOptions {
+                directory: directory.clone(),
+                lease_ttl,
+            };
+            let discovery = FileDiscovery::open(options, lifecycle).await;
+            let discovery = discovery.context("failed to use --discovery-dir")?;
+            return Ok(Arc::new(discovery));
+        }
+        let options = EtcdOptions {
+            endpoints: self.etcd_endpoints.clone(),
+            lease_ttl,
+            connect_timeout: Duration::from_secs(self.connect_timeout),
+        };
+        let discovery = EtcdDiscovery::connect(options, lifecycle).await;
+        let discovery = discovery.with_context(|| {
+            let endpoints = self.etcd_endpoints.join(",");
+            format!("failed to reach etcd at {endpoints}; see --etcd-endpoints")
+        })?;
+        Ok(Arc::new(discovery))
     }
 }

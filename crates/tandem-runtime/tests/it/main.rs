@@ -3,6 +3,7 @@
 
 mod discovery;
 mod faults;
+mod file_discovery;
 mod messaging;
 mod requests;
 mod servers;
