@@ -41,4 +41,4 @@ def test_processes_find_each_other_in_a_directory(cluster: Cluster, tmp_path: Pa
 def test_a_directory_is_needed(cluster: Cluster) -> None:
     refused = cluster.frontend("--discovery-backend", "file")
     assert refused.wait(10) != 0
-    assert "--discovery-dir" in refused.story()
+    assert eventually(lambda: "--discovery-dir" in refused.story())
