@@ -4,26 +4,41 @@ mod etcd;
 mod nats;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use tandem_runtime::discovery::EtcdDiscovery;
+use tandem_runtime::discovery::{FileDiscovery, FileOptions};
 use tandem_runtime::messaging::{MessagingError, NatsMessaging, ZmqMessaging};
 use tandem_runtime::nats::Client;
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
-use tandem_runtime::{Lifecycle, Messaging};
+use tandem_runtime::{Discovery, Lifecycle, Messaging};
 
 use etcd::EtcdArgs;
 use nats::NatsArgs;
 
-/// How to reach etcd, NATS and the other processes.
+/// How to reach discovery, NATS and the other processes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct PlaneArgs {
+    /// Where the processes find each other
+    #[arg(long, value_enum, default_value_t = DiscoveryBackend::Etcd,
+        env = "DYN_DISCOVERY_BACKEND")]
+    discovery_backend: DiscoveryBackend,
+
+    /// Directory that the processes share, for `--discovery-backend file`
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        required_if_eq("discovery_backend", "file"),
+        env = "DYN_FILE_KV"
+    )]
+    discovery_dir: Option<PathBuf>,
+
     #[command(flatten)]
     etcd: EtcdArgs,
 
@@ -43,7 +58,7 @@ pub(crate) struct PlaneArgs {
     )]
     nats_stream_max_age: u64,
 
-    /// Seconds to wait for etcd and NATS at the start
+    /// Seconds to wait for discovery and NATS at the start
     #[arg(
         long,
         value_name = "SECONDS",
@@ -60,6 +75,15 @@ pub(crate) struct PlaneArgs {
     /// route]
     #[arg(long, value_name = "ADDRESS", env = "DYN_TCP_RPC_HOST")]
     rpc_host: Option<IpAddr>,
+}
+
+/// Where the processes find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiscoveryBackend {
+    /// In etcd
+    Etcd,
+    /// In the files of a directory that they share
+    File,
 }
 
 /// How requests reach a worker.
@@ -83,7 +107,7 @@ pub(crate) enum EventPlane {
 
 /// The connections of a process.
 pub(crate) struct ConnectedPlanes {
-    pub(crate) discovery: Arc<EtcdDiscovery>,
+    pub(crate) discovery: Arc<dyn Discovery>,
     pub(crate) messaging: Arc<dyn Messaging>,
     pub(crate) requests: Arc<NetworkRequestPlane>,
 }
@@ -94,16 +118,15 @@ impl PlaneArgs {
         self.rpc_host.unwrap_or_else(reachable_host)
     }
 
-    /// Connects to etcd, and to NATS if events or requests take it; `lifecycle` ends the
+    /// Connects to discovery, and to NATS if events or requests take it; `lifecycle` ends the
     /// connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
         if self.event_plane == EventPlane::Zmq && self.request_plane == Plane::Nats {
             bail!("--request-plane nats needs NATS, and --event-plane zmq does without: drop one");
         }
         let connect_timeout = Duration::from_secs(self.connect_timeout);
-        let discovery = self.etcd.connect(connect_timeout, lifecycle);
+        let discovery = self.discovery(connect_timeout, lifecycle);
         let (discovery, client) = tokio::try_join!(discovery, self.nats(connect_timeout))?;
-        let discovery = Arc::new(discovery);
         let network = NetworkOptions {
             host: self.host(),
             preference: match self.request_plane {
@@ -123,6 +146,25 @@ impl PlaneArgs {
             messaging,
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
+    }
+
+    async fn discovery(
+        &self,
+        timeout: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Result<Arc<dyn Discovery>> {
+        if let (DiscoveryBackend::File, Some(directory)) =
+            (self.discovery_backend, &self.discovery_dir)
+        {
+            let options = FileOptions {
+                directory: directory.clone(),
+                lease_ttl: self.etcd.lease_ttl(),
+            };
+            let discovery = FileDiscovery::open(options, lifecycle).await;
+            let discovery = discovery.context("failed to use --discovery-dir")?;
+            return Ok(Arc::new(discovery));
+        }
+        Ok(Arc::new(self.etcd.connect(timeout, lifecycle).await?))
     }
 
     async fn nats(&self, timeout: Duration) -> Result<Option<Client>> {

@@ -193,7 +193,7 @@ async fn plane(address: &str, preference: Preference) -> NetworkRequestPlane {
         preference,
     };
     let client = connect(&options).await.unwrap();
-    NetworkRequestPlane::new(client, network, &Lifecycle::new())
+    NetworkRequestPlane::new(Some(client), network, &Lifecycle::new())
 }
 
 /// Seconds of CPU that a process has used.

@@ -72,6 +72,11 @@ pub(crate) struct EtcdArgs {
 }
 
 impl EtcdArgs {
+    /// How long a process stays registered that does not say that it lives.
+    pub(super) const fn lease_ttl(&self) -> Duration {
+        Duration::from_secs(self.etcd_lease_ttl)
+    }
+
     /// Takes a lease and keeps it until `lifecycle` ends.
     pub(super) async fn connect(
         &self,
@@ -82,7 +87,7 @@ impl EtcdArgs {
             endpoints: self.etcd_endpoints.clone(),
             login: self.login(),
             tls: self.tls()?,
-            lease_ttl: Duration::from_secs(self.etcd_lease_ttl),
+            lease_ttl: self.lease_ttl(),
             connect_timeout,
         };
         let endpoints = self.etcd_endpoints.join(",");

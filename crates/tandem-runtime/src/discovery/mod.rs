@@ -1,6 +1,7 @@
 //! A small key-value store whose entries live as long as the process that wrote them.
 
 mod etcd;
+mod file;
 mod memory;
 mod own;
 
@@ -9,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use etcd::{EtcdDiscovery, EtcdIdentity, EtcdLogin, EtcdOptions, EtcdTls};
+pub use file::{FileDiscovery, FileOptions};
 pub use memory::MemoryDiscovery;
 pub use own::OwnDiscovery;
 

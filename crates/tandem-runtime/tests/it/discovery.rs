@@ -41,7 +41,7 @@ pub(crate) async fn next(
     })
 }
 
-pub(crate) async fn put(discovery: &EtcdDiscovery, key: &str, value: &'static str) {
+pub(crate) async fn put(discovery: &dyn Discovery, key: &str, value: &'static str) {
     let value = Bytes::from_static(value.as_bytes());
     discovery.put(key.to_owned(), value).await.unwrap();
 }

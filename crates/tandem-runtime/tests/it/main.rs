@@ -4,6 +4,7 @@
 mod credentials;
 mod discovery;
 mod faults;
+mod file_discovery;
 mod messaging;
 mod requests;
 mod servers;
