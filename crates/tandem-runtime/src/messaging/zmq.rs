@@ -27,6 +27,8 @@ use envelope::{Envelope, millis_now};
 
 /// Messages that a subscriber may lag behind before its publishers wait, and lose what is newest.
 const DEPTH: usize = 4096;
+/// Time between two repetitions of a publisher's last message.
+const REPEAT: Duration = Duration::from_secs(1);
 /// Pause before a publisher is connected to again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -36,7 +38,7 @@ pub struct ZmqMessaging {
     discovery: Arc<dyn Discovery>,
     host: IpAddr,
     lifecycle: Lifecycle,
-    publishers: Mutex<HashMap<String, Publisher>>,
+    publishers: Arc<Mutex<HashMap<String, Publisher>>>,
 }
 
 /// A bound socket, for one subject.
@@ -46,17 +48,20 @@ struct Publisher {
     id: u64,
     /// Number of the last message.
     sequence: u64,
+    last: Option<ZmqMessage>,
 }
 
 impl ZmqMessaging {
     /// Publishes on free ports of `host`, an address that the subscribers can reach; `lifecycle`
     /// ends the subscriptions.
     pub fn new(discovery: Arc<dyn Discovery>, host: IpAddr, lifecycle: &Lifecycle) -> Self {
+        let publishers = Arc::default();
+        lifecycle.spawn(repeat(Arc::clone(&publishers)));
         Self {
             discovery,
             host,
             lifecycle: lifecycle.clone(),
-            publishers: Mutex::default(),
+            publishers,
         }
     }
 
@@ -82,6 +87,7 @@ impl ZmqMessaging {
             topic: subject.topic,
             id,
             sequence: 0,
+            last: None,
         })
     }
 
@@ -145,7 +151,24 @@ impl Publisher {
             payload,
         };
         let message = ZmqMessage::try_from(envelope.to_frames()).map_err(unavailable)?;
+        self.last = Some(message.clone());
         self.socket.send(message).await.map_err(unavailable)
+    }
+}
+
+/// Sends the last message of every publisher again and again: a subscriber that connected too late
+/// for it would not know what it missed until the next one. Those that have it skip it.
+async fn repeat(publishers: Arc<Mutex<HashMap<String, Publisher>>>) {
+    loop {
+        tokio::time::sleep(REPEAT).await;
+        for publisher in publishers.lock().await.values_mut() {
+            let Some(message) = publisher.last.clone() else {
+                continue;
+            };
+            if let Err(error) = publisher.socket.send(message).await {
+                debug!(topic = publisher.topic, %error, "failed to repeat an event");
+            }
+        }
     }
 }
 

@@ -127,3 +127,21 @@ async fn subscribers_find_publishers_without_a_broker() {
     hears(&third, &mut messages, "3").await;
     assert!(other.next().now_or_never().is_none());
 }
+
+#[tokio::test]
+async fn a_subscriber_that_comes_late_gets_the_last_message() {
+    let store = MemoryDiscovery::new();
+    let lifecycle = Lifecycle::new();
+    let open = || {
+        let host = IpAddr::from([127, 0, 0, 1]);
+        ZmqMessaging::new(Arc::new(store.join()), host, &lifecycle)
+    };
+    let (publisher, reader) = (open(), open());
+    for text in ["1", "2"] {
+        publisher.append(SUBJECT, text.into()).await.unwrap();
+    }
+    let mut messages = reader.follow(SUBJECT, "reader");
+    assert_eq!(next(&mut messages).await, "2");
+    let again = tokio::time::timeout(Duration::from_secs(3), messages.next());
+    assert!(again.await.is_err(), "once is enough");
+}
