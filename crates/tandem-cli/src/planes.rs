@@ -1,75 +1,53 @@
 //! How the processes of a cluster reach each other: the flags, and the connections.
 
+mod etcd;
+mod nats;
+
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use tandem_runtime::Lifecycle;
-use tandem_runtime::discovery::{EtcdDiscovery, EtcdOptions};
-use tandem_runtime::messaging::NatsMessaging;
-use tandem_runtime::nats::{self, NatsLogin, NatsOptions};
+use tandem_runtime::discovery::{FileDiscovery, FileOptions};
+use tandem_runtime::messaging::{MessagingError, NatsMessaging, ZmqMessaging};
+use tandem_runtime::nats::Client;
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
+use tandem_runtime::{Discovery, Lifecycle, Messaging};
 
-/// How to reach etcd, NATS and the other processes.
+use etcd::EtcdArgs;
+use nats::NatsArgs;
+
+/// How to reach discovery, NATS and the other processes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct PlaneArgs {
-    /// Addresses of etcd's members, separated by commas
+    /// Where the processes find each other
+    #[arg(long, value_enum, default_value_t = DiscoveryBackend::Etcd,
+        env = "DYN_DISCOVERY_BACKEND")]
+    discovery_backend: DiscoveryBackend,
+
+    /// Directory that the processes share, for `--discovery-backend file`
     #[arg(
         long,
-        value_name = "ADDRESSES",
-        value_delimiter = ',',
-        default_value = "http://localhost:2379",
-        env = "ETCD_ENDPOINTS"
+        value_name = "DIRECTORY",
+        required_if_eq("discovery_backend", "file"),
+        env = "DYN_FILE_KV"
     )]
-    etcd_endpoints: Vec<String>,
+    discovery_dir: Option<PathBuf>,
 
-    /// Seconds that a killed process stays registered
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "ETCD_LEASE_TTL",
-        value_parser = clap::value_parser!(u64).range(2..))]
-    etcd_lease_ttl: u64,
+    #[command(flatten)]
+    etcd: EtcdArgs,
 
-    /// Addresses of the NATS servers, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESSES",
-        default_value = "nats://localhost:4222",
-        env = "NATS_SERVER"
-    )]
-    nats_server: String,
+    #[command(flatten)]
+    nats: NatsArgs,
 
-    /// Name to log in to NATS with
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "user",
-        env = "NATS_AUTH_USERNAME"
-    )]
-    nats_user: String,
-
-    /// Password to log in to NATS with
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        default_value = "user",
-        hide_default_value = true,
-        hide_env_values = true,
-        env = "NATS_AUTH_PASSWORD"
-    )]
-    nats_password: String,
-
-    /// Token to log in to NATS with, instead of name and password
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        hide_env_values = true,
-        env = "NATS_AUTH_TOKEN"
-    )]
-    nats_token: Option<String>,
+    /// How KV events and the load of workers travel; all processes must agree
+    #[arg(long, value_enum, default_value_t = EventPlane::Nats, env = "DYN_EVENT_PLANE")]
+    event_plane: EventPlane,
 
     /// Seconds that NATS keeps KV events for frontends that come later
     #[arg(
@@ -80,7 +58,7 @@ pub(crate) struct PlaneArgs {
     )]
     nats_stream_max_age: u64,
 
-    /// Seconds to wait for etcd and NATS at the start
+    /// Seconds to wait for discovery and NATS at the start
     #[arg(
         long,
         value_name = "SECONDS",
@@ -99,6 +77,15 @@ pub(crate) struct PlaneArgs {
     rpc_host: Option<IpAddr>,
 }
 
+/// Where the processes find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiscoveryBackend {
+    /// In etcd
+    Etcd,
+    /// In the files of a directory that they share
+    File,
+}
+
 /// How requests reach a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Plane {
@@ -108,10 +95,20 @@ pub(crate) enum Plane {
     Nats,
 }
 
+/// How events travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventPlane {
+    /// Through NATS
+    Nats,
+    /// Over ZMQ, from each process to each; without NATS, so that workers and frontends of Dynamo
+    /// 0.6.1 are out of reach
+    Zmq,
+}
+
 /// The connections of a process.
 pub(crate) struct ConnectedPlanes {
-    pub(crate) discovery: Arc<EtcdDiscovery>,
-    pub(crate) messaging: Arc<NatsMessaging>,
+    pub(crate) discovery: Arc<dyn Discovery>,
+    pub(crate) messaging: Arc<dyn Messaging>,
     pub(crate) requests: Arc<NetworkRequestPlane>,
 }
 
@@ -121,40 +118,15 @@ impl PlaneArgs {
         self.rpc_host.unwrap_or_else(reachable_host)
     }
 
-    /// Connects to etcd and NATS; `lifecycle` ends the connections.
+    /// Connects to discovery, and to NATS if events or requests take it; `lifecycle` ends the
+    /// connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
+        if self.event_plane == EventPlane::Zmq && self.request_plane == Plane::Nats {
+            bail!("--request-plane nats needs NATS, and --event-plane zmq does without: drop one");
+        }
         let connect_timeout = Duration::from_secs(self.connect_timeout);
-        let etcd = EtcdOptions {
-            endpoints: self.etcd_endpoints.clone(),
-            lease_ttl: Duration::from_secs(self.etcd_lease_ttl),
-            connect_timeout,
-        };
-        let discovery = async {
-            EtcdDiscovery::connect(etcd, lifecycle)
-                .await
-                .with_context(|| {
-                    let endpoints = self.etcd_endpoints.join(",");
-                    format!("failed to reach etcd at {endpoints}; see --etcd-endpoints")
-                })
-        };
-        let login = match &self.nats_token {
-            Some(token) => NatsLogin::Token(token.clone()),
-            None => NatsLogin::Password {
-                user: self.nats_user.clone(),
-                password: self.nats_password.clone(),
-            },
-        };
-        let options = NatsOptions {
-            server: self.nats_server.clone(),
-            login,
-            connect_timeout,
-        };
-        let client = async {
-            nats::connect(&options)
-                .await
-                .context("failed to reach NATS; see --nats-server")
-        };
-        let (discovery, client) = tokio::try_join!(discovery, client)?;
+        let discovery = self.discovery(connect_timeout, lifecycle);
+        let (discovery, client) = tokio::try_join!(discovery, self.nats(connect_timeout))?;
         let network = NetworkOptions {
             host: self.host(),
             preference: match self.request_plane {
@@ -162,11 +134,56 @@ impl PlaneArgs {
                 Plane::Nats => Preference::Nats,
             },
         };
-        let max_age = Duration::from_secs(self.nats_stream_max_age);
+        let messaging: Arc<dyn Messaging> = match client.clone() {
+            Some(client) => {
+                let max_age = Duration::from_secs(self.nats_stream_max_age);
+                Arc::new(NatsMessaging::new(client, Some(max_age)))
+            }
+            None => Arc::new(ZmqMessaging::new(discovery.clone(), self.host(), lifecycle)),
+        };
         Ok(ConnectedPlanes {
-            discovery: Arc::new(discovery),
-            messaging: Arc::new(NatsMessaging::new(client.clone(), Some(max_age))),
+            discovery,
+            messaging,
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
     }
+
+    async fn discovery(
+        &self,
+        timeout: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Result<Arc<dyn Discovery>> {
+        if let (DiscoveryBackend::File, Some(directory)) =
+            (self.discovery_backend, &self.discovery_dir)
+        {
+            let options = FileOptions {
+                directory: directory.clone(),
+                lease_ttl: self.etcd.lease_ttl(),
+            };
+            let discovery = FileDiscovery::open(options, lifecycle).await;
+            let discovery = discovery.context("failed to use --discovery-dir")?;
+            return Ok(Arc::new(discovery));
+        }
+        Ok(Arc::new(self.etcd.connect(timeout, lifecycle).await?))
+    }
+
+    async fn nats(&self, timeout: Duration) -> Result<Option<Client>> {
+        if self.event_plane == EventPlane::Zmq {
+            return Ok(None);
+        }
+        let options = self.nats.options(timeout);
+        let client = tandem_runtime::nats::connect(&options).await;
+        client.map(Some).map_err(explain)
+    }
+}
+
+/// Says which flags help.
+fn explain(error: MessagingError) -> anyhow::Error {
+    let context = match error {
+        MessagingError::Denied(_) => {
+            "NATS does not let this process in; see the flags that begin with --nats"
+        }
+        MessagingError::Unavailable(_) => "failed to reach NATS; see --nats-server",
+    };
+    anyhow::Error::new(error).context(context)
 }

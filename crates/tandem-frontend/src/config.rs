@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig};
+use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig, TierWeights};
 
 use crate::prefill_policy::PrefillPolicy;
 
@@ -56,6 +56,24 @@ pub struct RoutingArgs {
     /// Weight of uncached prompt blocks against running decode blocks
     #[arg(long, default_value_t = 1.0, value_parser = non_negative)]
     pub kv_overlap_score_weight: f64,
+
+    /// What a prompt block cached in a worker's host memory saves, where one on its device saves 1
+    #[arg(
+        long,
+        default_value_t = TierWeights::DYNAMO.host,
+        env = "DYN_ROUTER_HOST_CACHE_HIT_WEIGHT",
+        value_parser = share
+    )]
+    pub router_host_cache_hit_weight: f64,
+
+    /// What a prompt block cached on a worker's disk saves, where one on its device saves 1
+    #[arg(
+        long,
+        default_value_t = TierWeights::DYNAMO.disk,
+        env = "DYN_ROUTER_DISK_CACHE_HIT_WEIGHT",
+        value_parser = share
+    )]
+    pub router_disk_cache_hit_weight: f64,
 
     /// Softmax temperature of the choice between workers; 0 takes the best
     #[arg(long, default_value_t = 0.0, value_parser = non_negative)]
@@ -122,6 +140,10 @@ impl RoutingArgs {
         RouterConfig {
             mode: self.router_mode.into(),
             overlap_score_weight: self.kv_overlap_score_weight,
+            tier_weights: TierWeights {
+                host: self.router_host_cache_hit_weight,
+                disk: self.router_disk_cache_hit_weight,
+            },
             temperature: self.router_temperature,
             track_active_blocks: !self.no_track_active_blocks,
             index: if self.no_kv_events {

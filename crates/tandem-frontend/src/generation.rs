@@ -10,9 +10,9 @@ use futures::stream;
 use serde_json::Value;
 use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
-use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
+use tandem_protocol::engine::{EngineOutput, EngineRequest, WorkerFailure, compact};
 use tandem_runtime::RequestPlane;
-use tandem_runtime::request_plane::{CallError, Responses};
+use tandem_runtime::request_plane::{CallError, Encoding, Request, Responses};
 use tracing::{debug, warn};
 
 use crate::choice::Outputs;
@@ -21,6 +21,15 @@ use crate::metrics::{Fallback, FallbackLabels, Metrics, ModelLabels};
 use crate::model_registry::Model;
 use crate::prefill_policy::PrefillPolicy;
 use crate::worker_pool::{Chosen, NoChoice, WorkerChoice, WorkerPool};
+
+/// Where a generation comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Names the request in logs.
+    pub request_id: String,
+    /// The span of the request, if it is exported.
+    pub traceparent: Option<String>,
+}
 
 /// What every generation needs.
 #[derive(Clone)]
@@ -43,7 +52,7 @@ impl Dispatcher {
         &self,
         model: Arc<Model>,
         request: EngineRequest,
-        request_id: &str,
+        origin: Origin,
     ) -> Outputs {
         let generation = Generation {
             job: Job {
@@ -53,7 +62,7 @@ impl Dispatcher {
                 },
                 model,
                 request,
-                request_id: request_id.to_owned(),
+                origin,
             },
             leg: None,
             lost: Vec::new(),
@@ -104,7 +113,7 @@ struct Job {
     model: Arc<Model>,
     /// What the next worker would have to do: grows by what was generated so far.
     request: EngineRequest,
-    request_id: String,
+    origin: Origin,
 }
 
 /// A worker at work. Dropping it stops the worker.
@@ -147,7 +156,7 @@ impl Generation {
     }
 
     fn receive(&mut self, bytes: &Bytes) -> Result<EngineOutput, FrontendError> {
-        let annotated: Annotated<EngineOutput> = match serde_json::from_slice(bytes) {
+        let annotated = match compact::decode(bytes) {
             Ok(annotated) => annotated,
             Err(error) => {
                 return self.fail(FrontendError::Worker(WorkerFailure {
@@ -192,7 +201,7 @@ impl Generation {
 
     /// Leaves `worker` alone from now on.
     fn lose(&mut self, worker: u64, error: &CallError) {
-        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker");
+        warn!(request_id = %self.job.origin.request_id, worker, %error, "lost a worker");
         self.job.model.decode.inhibit(worker);
         self.lost.push(worker);
     }
@@ -209,11 +218,11 @@ impl Generation {
     }
 
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
-        let prompt = self.job.model.prompt(&self.job.request.token_ids);
+        let prompt = self.job.model.prompt(&self.job.request);
         self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
-                request_id: &self.job.request_id,
+                request_id: &self.job.origin.request_id,
                 prompt: &prompt,
                 remote_prefill: self.job.request.disaggregated_params.is_some(),
                 excluded: &self.lost,
@@ -279,7 +288,7 @@ impl Job {
     fn without_prefill(&self, reason: Fallback) -> Result<Option<Value>, FrontendError> {
         let enforced = self.dispatcher.prefill_policy.enforced;
         warn!(
-            request_id = %self.request_id,
+            request_id = %self.origin.request_id,
             ?reason,
             enforced,
             "no prefill worker computes the prompt, it is the decode worker's"
@@ -299,7 +308,7 @@ impl Job {
         prompt: &Prompt,
     ) -> Result<Value, Fallback> {
         let choice = WorkerChoice {
-            request_id: &self.request_id,
+            request_id: &self.origin.request_id,
             prompt,
             remote_prefill: false,
             excluded: &[],
@@ -330,9 +339,8 @@ impl Job {
             .unwrap_or(Err(CallError::StreamEnded))
             .map_err(lost)?;
         chosen.prefill_completed();
-        let annotated: Annotated<EngineOutput> =
-            serde_json::from_slice(&first).map_err(|_| Fallback::no_params)?;
-        annotated
+        compact::decode(&first)
+            .map_err(|_| Fallback::no_params)?
             .data
             .and_then(|output| output.disaggregated_params)
             .ok_or(Fallback::no_params)
@@ -345,9 +353,11 @@ impl Job {
             ..request.clone()
         };
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
-        self.dispatcher
-            .plane
-            .call(&chosen.instance, &self.request_id, body.into())
-            .await
+        let request = Request {
+            encoding: Encoding::Compact,
+            traceparent: self.origin.traceparent.clone(),
+            ..Request::new(&self.origin.request_id, body)
+        };
+        self.dispatcher.plane.call(&chosen.instance, request).await
     }
 }

@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
+use rand::seq::SliceRandom;
 use tandem_protocol::kv::{KvSnapshot, RouterEvent};
+use tandem_runtime::request_plane::Request;
 use tandem_runtime::{Instance, InstanceWatch, Lifecycle, RequestPlane};
 use tracing::{debug, warn};
 
@@ -20,6 +22,13 @@ pub(crate) const KV_SNAPSHOT: &str = "kv_snapshot";
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most time for a worker to send its snapshot.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Snapshots that are asked for at the same time.
+const SNAPSHOTS_AT_ONCE: usize = 8;
+/// How long a worker is not asked again after it sent its snapshot, and after it failed to.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// How often is looked for workers that may be asked again.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Follows the events of the pool's workers until `lifecycle` stops; `router_id` names the reader.
 pub(crate) fn start(
@@ -34,6 +43,7 @@ pub(crate) fn start(
         plane: Arc::clone(&factory.plane),
         snapshots: InstanceWatch::start(&*factory.discovery, &snapshots, lifecycle),
         last_event: HashMap::new(),
+        not_before: HashMap::new(),
         present: HashSet::new(),
         strangers: HashMap::new(),
     };
@@ -50,6 +60,9 @@ struct Feed {
     snapshots: InstanceWatch,
     /// Number of the last event applied, by worker; a worker that is not in here is unknown.
     last_event: HashMap<u64, u64>,
+    /// When workers may be asked again that were asked lately. A snapshot costs its worker as much
+    /// as all of its events, and every frontend that missed an event asks for one.
+    not_before: HashMap<u64, Instant>,
     /// Workers that discovery knew when it was asked last.
     present: HashSet<u64>,
     /// Workers that sent events but are not known, since when. A log also holds the events of
@@ -58,10 +71,10 @@ struct Feed {
 }
 
 impl Feed {
-    async fn run(mut self, mut events: futures::stream::BoxStream<'static, bytes::Bytes>) {
+    async fn run(mut self, mut events: stream::BoxStream<'static, bytes::Bytes>) {
         let mut snapshots = self.snapshots.clone();
         let mut instances = self.pool.instances();
-        let mut sweep = tokio::time::interval(STRANGER_TIMEOUT);
+        let mut tick = tokio::time::interval(TICK);
         self.follow_instances().await;
         loop {
             tokio::select! {
@@ -71,7 +84,10 @@ impl Feed {
                     Some(event) => self.receive(&event).await,
                     None => return,
                 },
-                _ = sweep.tick() => self.forget_strangers(),
+                _ = tick.tick() => {
+                    self.forget_strangers();
+                    self.follow_instances().await;
+                }
             }
         }
     }
@@ -82,20 +98,25 @@ impl Feed {
         let present: HashSet<u64> = current.keys().copied().collect();
         for worker in self.present.difference(&present) {
             self.last_event.remove(worker);
+            self.not_before.remove(worker);
             self.pool.router().remove_worker(*worker);
         }
         self.strangers.retain(|id, _| !present.contains(id));
         self.present = present;
-        let new: Vec<Instance> = self
-            .snapshots
-            .current()
-            .values()
-            .filter(|instance| !self.last_event.contains_key(&instance.instance_id))
-            .cloned()
-            .collect();
-        for instance in new {
-            self.resync(&instance).await;
-        }
+        let snapshots = self.snapshots.current();
+        let unknown = snapshots.values().filter(|instance| {
+            let worker = instance.instance_id;
+            !self.last_event.contains_key(&worker) && self.may_ask(worker)
+        });
+        let mut unknown: Vec<Instance> = unknown.cloned().collect();
+        // Frontends that start together would all begin with the same worker.
+        unknown.shuffle(&mut rand::rng());
+        self.resync(unknown).await;
+    }
+
+    fn may_ask(&self, worker: u64) -> bool {
+        let not_before = self.not_before.get(&worker);
+        not_before.is_none_or(|at| *at <= Instant::now())
     }
 
     /// Forgets what workers have that discovery has not known for a while.
@@ -131,13 +152,15 @@ impl Feed {
             }
             last => {
                 debug!(worker, ?last, number, "KV events were missed");
+                self.last_event.remove(&worker);
                 let snapshots = self.snapshots.current();
-                let Some(instance) = snapshots.get(&worker) else {
-                    // Without a snapshot endpoint, what the event says is all there is to know.
-                    self.apply(&event);
-                    return;
-                };
-                self.resync(&instance.clone()).await;
+                match snapshots.get(&worker) {
+                    Some(instance) if self.may_ask(worker) => {
+                        self.resync(vec![instance.clone()]).await;
+                    }
+                    // Until there is a snapshot, what the event says is all there is to know.
+                    _ => self.apply(&event),
+                }
             }
         }
     }
@@ -148,39 +171,49 @@ impl Feed {
         }
     }
 
-    /// Replaces what is known of a worker by what it says it has.
-    async fn resync(&mut self, instance: &Instance) {
-        let worker = instance.instance_id;
-        let snapshot = match self.snapshot(instance).await {
-            Ok(snapshot) => snapshot,
-            Err(reason) => {
-                warn!(worker, reason, "no KV snapshot");
-                return;
-            }
-        };
+    /// Replaces what is known of workers by what they say they have.
+    async fn resync(&mut self, instances: Vec<Instance>) {
+        let plane = &Arc::clone(&self.plane);
+        let asked = instances.into_iter().map(|instance| async move {
+            let snapshot = snapshot(&**plane, &instance).await;
+            (instance.instance_id, snapshot)
+        });
+        let mut answers = stream::iter(asked).buffer_unordered(SNAPSHOTS_AT_ONCE);
+        while let Some((worker, answer)) = answers.next().await {
+            let again = match answer {
+                Ok(snapshot) => {
+                    self.replace(worker, snapshot);
+                    ASK_AGAIN
+                }
+                Err(reason) => {
+                    warn!(worker, reason, "no KV snapshot");
+                    ASK_AGAIN_AFTER_FAILURE.mul_f64(rand::random_range(0.5..1.0))
+                }
+            };
+            self.not_before.insert(worker, Instant::now() + again);
+        }
+    }
+
+    fn replace(&mut self, worker: u64, snapshot: KvSnapshot) {
         let last = snapshot.events.last().map_or(0, |event| event.event_id);
         for event in snapshot.events {
-            self.apply(&RouterEvent {
-                worker_id: worker,
-                event,
-            });
+            self.apply(&RouterEvent::new(worker, event));
         }
         self.last_event.insert(worker, last);
     }
+}
 
-    async fn snapshot(&self, instance: &Instance) -> Result<KvSnapshot, String> {
-        let answer = async {
-            let mut answers = self
-                .plane
-                .call(instance, "kv-snapshot", bytes::Bytes::from_static(b"{}"))
-                .await
-                .map_err(|error| error.to_string())?;
-            let first = answers.next().await.ok_or("no answer")?;
-            let bytes = first.map_err(|error| error.to_string())?;
-            serde_json::from_slice(&bytes).map_err(|error| error.to_string())
-        };
-        tokio::time::timeout(SNAPSHOT_TIMEOUT, answer)
+async fn snapshot(plane: &dyn RequestPlane, instance: &Instance) -> Result<KvSnapshot, String> {
+    let answer = async {
+        let mut answers = plane
+            .call(instance, Request::new("kv-snapshot", "{}"))
             .await
-            .map_err(|_| "no answer in time".to_owned())?
-    }
+            .map_err(|error| error.to_string())?;
+        let first = answers.next().await.ok_or("no answer")?;
+        let bytes = first.map_err(|error| error.to_string())?;
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+    };
+    tokio::time::timeout(SNAPSHOT_TIMEOUT, answer)
+        .await
+        .map_err(|_| "no answer in time".to_owned())?
 }

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tandem_kv_router::Prompt;
+use tandem_protocol::engine::EngineRequest;
 use tandem_protocol::kv::HashScope;
 use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
 use tandem_runtime::component::MODEL_CARD_ROOT;
@@ -44,9 +45,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// `tokens` as the workers' caches see them.
-    pub(crate) fn prompt(&self, tokens: &[u32]) -> Prompt {
-        Prompt::new(tokens, self.decode.block_size(), HashScope::default())
+    /// The prompt of a request as the workers' caches see it.
+    pub(crate) fn prompt(&self, request: &EngineRequest) -> Prompt {
+        let scope = HashScope {
+            lora: self.card.lora.as_ref().map(|lora| &*lora.name),
+            cache_salt: request.cache_salt.as_deref(),
+        };
+        Prompt::new(&request.token_ids, self.decode.block_size(), scope)
     }
 
     /// The workers that only compute prompts, if there are any now.

@@ -335,7 +335,7 @@ fn demand(
     let prefill = model.prefill_workers().is_some();
     let mut prompts = Vec::new();
     for one in &prepared {
-        let prompt = model.prompt(&one.engine.token_ids);
+        let prompt = model.prompt(&one.engine);
         let demanded = Demanded {
             remote_prefill: prefill && pool.least_uncached(&prompt) > max_local_prefill,
             prompt: Arc::new(prompt),

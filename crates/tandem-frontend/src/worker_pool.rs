@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tandem_kv_router::{
-    KvRouter, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
+    KvRouter, Overlap, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
     WorkerLoad,
 };
 use tandem_protocol::engine::RouterConfigOverride;
@@ -188,7 +188,7 @@ impl WorkerPool {
     }
 
     fn uncached(&self, prompt: &Prompt, overlaps: &Overlaps, worker: Worker) -> usize {
-        let cached = usize::try_from(overlaps.get(worker))
+        let cached = usize::try_from(self.whole_saved_blocks(overlaps.get(worker)))
             .unwrap_or(usize::MAX)
             .saturating_mul(self.block_size());
         prompt.tokens.saturating_sub(cached)
@@ -221,9 +221,7 @@ impl WorkerPool {
             .ok_or(NoChoice::Nobody)?;
         log(&selection);
         let Score {
-            candidate,
-            overlap_blocks,
-            ..
+            candidate, overlap, ..
         } = selection.chosen;
         let worker = candidate.worker;
         let instance = instances.get(&worker.worker_id).cloned();
@@ -231,12 +229,12 @@ impl WorkerPool {
         let now = Instant::now();
         self.quarantine.lock().chosen(worker.worker_id, now);
         if self.replicas.is_some() {
-            self.tell_replicas(&id, worker, self.added(&choice, overlap_blocks));
+            self.tell_replicas(&id, worker, self.added(&choice, overlap));
         }
         Ok(Chosen {
             instance,
             dp_rank: worker.dp_rank,
-            overlap_blocks,
+            overlap_blocks: overlap.blocks(),
             pool: Arc::clone(self),
             id,
             sent: now,
@@ -267,7 +265,7 @@ impl WorkerPool {
     }
 
     /// What the other routers have to know of a request.
-    fn added(&self, choice: &WorkerChoice<'_>, overlap_blocks: u32) -> ActiveSequenceChange {
+    fn added(&self, choice: &WorkerChoice<'_>, overlap: Overlap) -> ActiveSequenceChange {
         let prompt = choice.prompt;
         let tracked = self.router.config().track_active_blocks;
         // A prompt that comes from a prefill worker costs as much as one that is cached.
@@ -279,9 +277,20 @@ impl WorkerPool {
             overlap: if choice.remote_prefill {
                 all
             } else {
-                overlap_blocks
+                self.whole_saved_blocks(overlap)
             },
         }
+    }
+
+    /// The blocks that an overlap saves, as other routers want to know it.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most the blocks of a prompt"
+    )]
+    fn whole_saved_blocks(&self, overlap: Overlap) -> u32 {
+        let weights = self.router.config().tier_weights;
+        weights.saved_blocks(overlap).round() as u32
     }
 
     /// The eligible workers that may be chosen and are not busy.

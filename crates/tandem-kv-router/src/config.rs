@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cost::CostModel;
-use crate::index::ApproximateConfig;
+use crate::index::{ApproximateConfig, Overlap};
 
 /// Settings of a router.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct RouterConfig {
     pub cost: CostModel,
     /// Weight of the prefill term of the cost; larger favours workers that have the prefix.
     pub overlap_score_weight: f64,
+    /// What cached blocks outside the device save.
+    pub tier_weights: TierWeights,
     /// Softmax temperature; 0 always takes the cheapest worker.
     pub temperature: f64,
     /// Whether active blocks count: off for workers that only prefill.
@@ -46,6 +48,7 @@ impl RouterConfig {
             block_size,
             cost: CostModel::Blocks,
             overlap_score_weight: 1.0,
+            tier_weights: TierWeights::DYNAMO,
             temperature: 0.0,
             track_active_blocks: true,
             index: IndexConfig::Events {
@@ -53,6 +56,31 @@ impl RouterConfig {
             },
             request_expiry: Duration::from_secs(300),
         }
+    }
+}
+
+/// What a cached block saves, by where the worker has it: 1 is as much as one on the device, which
+/// only has to be read, 0 is nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TierWeights {
+    /// Of a block in the host's memory.
+    pub host: f64,
+    /// Of a block on disk.
+    pub disk: f64,
+}
+
+impl TierWeights {
+    /// Dynamo 1.6.1's defaults.
+    pub const DYNAMO: Self = Self {
+        host: 0.75,
+        disk: 0.25,
+    };
+
+    /// Blocks' worth of computation that an overlap saves.
+    pub fn saved_blocks(self, overlap: Overlap) -> f64 {
+        f64::from(overlap.device)
+            + self.host * f64::from(overlap.host)
+            + self.disk * f64::from(overlap.disk)
     }
 }
 

@@ -19,9 +19,9 @@ mod load;
 mod select;
 mod worker;
 
-pub use config::{IndexConfig, RouterConfig, RouterMode};
+pub use config::{IndexConfig, RouterConfig, RouterMode, TierWeights};
 pub use cost::{Cost, CostModel};
-pub use index::{ApplyError, ApproximateConfig, EventCounts, Overlaps, RadixIndex};
+pub use index::{ApplyError, ApproximateConfig, EventCounts, Overlap, Overlaps, RadixIndex};
 pub use load::WorkerLoad;
 pub use request::{Prompt, SelectRequest};
 pub use router::KvRouter;

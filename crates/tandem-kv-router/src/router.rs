@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use rand::{Rng, RngExt};
 use tandem_protocol::kv::{BlockHash, RouterEvent};
 
@@ -18,12 +18,12 @@ use crate::{Worker, WorkerCandidate};
 
 /// Chooses workers for one model and one kind of worker. Share it as an `Arc`.
 ///
-/// Matches take the index's read lock, events its write lock, one event at a time. A decision and
-/// its accounting are one step under the load's lock, so that concurrent requests see each other.
+/// Matches do not wait for events. A decision and its accounting are one step under the load's
+/// lock, so that concurrent requests see each other.
 #[derive(Debug)]
 pub struct KvRouter {
     config: RouterConfig,
-    index: RwLock<PrefixIndex>,
+    index: PrefixIndex,
     load: Mutex<ActiveLoad>,
     turn: AtomicUsize,
 }
@@ -46,7 +46,7 @@ impl KvRouter {
             }
         };
         Self {
-            index: RwLock::new(index),
+            index,
             load: Mutex::new(ActiveLoad::new(config.request_expiry)),
             turn: AtomicUsize::new(0),
             config,
@@ -58,12 +58,13 @@ impl KvRouter {
         &self.config
     }
 
-    /// Applies a worker's event; does nothing if the index does not follow events.
+    /// Applies a worker's event; does nothing if the index does not follow events. Events of one
+    /// worker have to come one after the other.
     ///
     /// # Errors
     /// The event does not fit what is known of its worker.
     pub fn apply(&self, event: &RouterEvent) -> Result<(), ApplyError> {
-        match &mut *self.index.write() {
+        match &self.index {
             PrefixIndex::Events(index) => index.apply(event),
             PrefixIndex::Approximate(_) => Ok(()),
         }
@@ -71,7 +72,7 @@ impl KvRouter {
 
     /// Forgets all ranks of a process that is gone, with its requests.
     pub fn remove_worker(&self, worker_id: u64) {
-        match &mut *self.index.write() {
+        match &self.index {
             PrefixIndex::Events(index) => index.remove_worker(worker_id),
             PrefixIndex::Approximate(index) => index.remove_worker(worker_id),
         }
@@ -102,20 +103,16 @@ impl KvRouter {
         let mut load = self.load.lock();
         let selection = self.decide(request, candidates, &overlaps, &load, rng)?;
         let Score {
-            candidate,
-            overlap_blocks,
-            ..
+            candidate, overlap, ..
         } = selection.chosen;
-        load.add(
-            self.new_request(request, candidate.worker, overlap_blocks),
-            now,
-        );
+        let saved = self.config.tier_weights.saved_blocks(overlap);
+        load.add(self.new_request(request, candidate.worker, saved), now);
         drop(load);
         self.remember(request.prompt, candidate.worker, now);
         Some(selection)
     }
 
-    /// Accounts for a request that somebody else sent to `worker`.
+    /// Accounts for a request that somebody else sent to `worker`, which has `overlap_blocks` cached.
     pub fn add(
         &self,
         request: &SelectRequest<'_>,
@@ -123,7 +120,7 @@ impl KvRouter {
         overlap_blocks: u32,
         now: Instant,
     ) {
-        let added = self.new_request(request, worker, overlap_blocks);
+        let added = self.new_request(request, worker, f64::from(overlap_blocks));
         self.load.lock().add(added, now);
         self.remember(request.prompt, worker, now);
     }
@@ -145,7 +142,7 @@ impl KvRouter {
 
     /// Contiguous prefix of `blocks` that each worker has cached.
     pub fn overlaps(&self, blocks: &[BlockHash]) -> Overlaps {
-        match &*self.index.read() {
+        match &self.index {
             PrefixIndex::Events(index) => index.find_matches(blocks),
             PrefixIndex::Approximate(index) => index.find_matches(blocks),
         }
@@ -153,7 +150,7 @@ impl KvRouter {
 
     /// What happened to the events so far.
     pub fn event_counts(&self) -> EventCounts {
-        match &*self.index.read() {
+        match &self.index {
             PrefixIndex::Events(index) => index.counts(),
             PrefixIndex::Approximate(_) => EventCounts::default(),
         }
@@ -215,14 +212,15 @@ impl KvRouter {
         overlaps: &Overlaps,
         load: &ActiveLoad,
     ) -> Score {
-        let overlap_blocks = overlaps.get(candidate.worker);
-        let new = self.new_request(request, candidate.worker, overlap_blocks);
+        let overlap = overlaps.get(candidate.worker);
+        let saved = self.config.tier_weights.saved_blocks(overlap);
+        let new = self.new_request(request, candidate.worker, saved);
         let potential = load.potential(new.worker, new.sequence, new.uncached_tokens);
         let overridden = request.overrides.overlap_score_weight;
         let weight = overridden.unwrap_or(self.config.overlap_score_weight);
         Score {
             candidate,
-            overlap_blocks,
+            overlap,
             cost: Cost::new(
                 self.config.cost,
                 weight,
@@ -237,10 +235,10 @@ impl KvRouter {
         &self,
         request: &SelectRequest<'a>,
         worker: Worker,
-        overlap_blocks: u32,
+        saved_blocks: f64,
     ) -> NewRequest<'a> {
-        let cached = overlap_blocks as usize * self.config.block_size;
-        let uncached = request.prompt.tokens.saturating_sub(cached);
+        let saved = tokens(saved_blocks, self.config.block_size);
+        let uncached = request.prompt.tokens.saturating_sub(saved);
         let sequence: &[_] = &request.prompt.sequence;
         NewRequest {
             id: request.id,
@@ -256,14 +254,21 @@ impl KvRouter {
 
     /// In approximate mode, where a prompt was sent is all there is to know.
     fn remember(&self, prompt: &Prompt, worker: Worker, now: Instant) {
-        if !matches!(self.config.index, IndexConfig::Approximate(_)) {
-            return;
-        }
-        if let PrefixIndex::Approximate(index) = &mut *self.index.write() {
+        if let PrefixIndex::Approximate(index) = &self.index {
             index.expire(now);
             index.record(worker, &prompt.blocks, &prompt.sequence, now);
         }
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a prompt's tokens, neither negative nor near 2^52"
+)]
+fn tokens(blocks: f64, block_size: usize) -> usize {
+    (blocks * block_size as f64).round() as usize
 }
 
 #[cfg(test)]

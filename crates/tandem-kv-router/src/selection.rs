@@ -2,6 +2,7 @@
 
 use crate::WorkerCandidate;
 use crate::cost::Cost;
+use crate::index::Overlap;
 
 /// The chosen worker, and what was weighed.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +18,8 @@ pub struct Selection {
 pub struct Score {
     /// Who.
     pub candidate: WorkerCandidate,
-    /// Blocks of the prompt's prefix that it has cached.
-    pub overlap_blocks: u32,
+    /// What it has cached of the prompt's prefix.
+    pub overlap: Overlap,
     /// What the request would cost there.
     pub cost: Cost,
 }
@@ -28,9 +29,10 @@ impl Score {
     pub fn formula(&self) -> String {
         let Self {
             candidate,
-            overlap_blocks,
+            overlap,
             cost,
         } = self;
+        let overlap_blocks = overlap.blocks();
         let worker = candidate.worker;
         format!("Formula for {worker} with {overlap_blocks} cached blocks: {cost}")
     }
@@ -41,9 +43,10 @@ impl Selection {
     pub fn summary(&self) -> String {
         let Score {
             candidate,
-            overlap_blocks,
+            overlap,
             cost,
         } = self.chosen;
+        let overlap_blocks = overlap.blocks();
         format!(
             "Selected worker: {}, logit: {:.3}, cached blocks: {overlap_blocks}, total blocks: {}",
             candidate.worker,

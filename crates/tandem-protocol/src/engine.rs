@@ -3,6 +3,8 @@
 //! The JSON forms are Dynamo 0.6.1's `PreprocessedRequest` and `LLMEngineOutput`; decoding is
 //! liberal (missing members take their defaults, unknown ones are ignored).
 
+pub mod compact;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -41,6 +43,10 @@ pub struct EngineRequest {
     /// Data-parallel rank.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dp_rank: Option<u32>,
+    /// Requests with different salts do not share cached blocks. Not known to Dynamo 0.6.1, which
+    /// ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_salt: Option<String>,
     /// Engine-specific extras.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_args: Option<Value>,

@@ -83,12 +83,53 @@ pub fn chain(parent: Option<SequenceHash>, block: BlockHash) -> SequenceHash {
 }
 
 /// One change to a worker's prefix cache, in the JSON form of Dynamo 0.6.1's JetStream body.
+///
+/// Where the blocks are was added later and is left out for those on the device, as 0.6.1 has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterEvent {
     /// Instance id of the worker.
     pub worker_id: u64,
+    /// Where the blocks are.
+    #[serde(default, skip_serializing_if = "StorageTier::is_device")]
+    pub storage_tier: StorageTier,
     /// What changed.
     pub event: KvEvent,
+}
+
+impl RouterEvent {
+    /// A change on the worker's device.
+    pub const fn new(worker_id: u64, event: KvEvent) -> Self {
+        Self {
+            worker_id,
+            storage_tier: StorageTier::Device,
+            event,
+        }
+    }
+}
+
+/// Where a worker keeps blocks, as Dynamo 1.6.1 names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageTier {
+    /// Memory of the accelerator.
+    #[default]
+    Device,
+    /// Memory of the host.
+    HostPinned,
+    /// A disk of the worker.
+    Disk,
+    /// Storage that workers share.
+    External,
+}
+
+impl StorageTier {
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_device(&self) -> bool {
+        *self == Self::Device
+    }
 }
 
 /// A change, numbered by its publisher.

@@ -57,6 +57,19 @@ pub struct ModelCard {
     /// What the worker's engine can do.
     #[serde(default)]
     pub runtime_config: RuntimeConfig,
+    /// The adapter that makes the model this one; absent for a model by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraInfo>,
+}
+
+/// A LoRA adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoraInfo {
+    /// Its name, which is part of the hashes of its blocks.
+    pub name: String,
+    /// Members that other versions add.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// A set of uses, written as names joined with ` | `.
@@ -202,6 +215,7 @@ impl ModelCard {
             model_input: ModelInput::Tokens,
             user_data: None,
             runtime_config: settings.runtime_config,
+            lora: None,
         })
     }
 

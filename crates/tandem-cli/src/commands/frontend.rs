@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tandem_frontend::{Frontend, FrontendArgs, Planes};
+use tandem_runtime::Lifecycle;
 use tandem_runtime::http::HttpOptions;
-use tandem_runtime::{Discovery, Lifecycle};
 use tracing::{info, warn};
 
 use super::{bind, block_on};

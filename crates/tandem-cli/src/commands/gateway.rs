@@ -122,6 +122,7 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
         Arc::default(),
     );
     register_cache(&mut registry, Arc::clone(router.cache()));
+    lifecycle.spawn(Arc::clone(router.cache()).work());
     router.warm_up().await;
     let router = Arc::new(ArcSwap::from_pointee(router));
     let mut summary = format!("gateway {scheme}://{address}");

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tandem_protocol::kv::HashScope;
 
-use crate::stage::{Actor, Script, Stage, json_of, token};
+use crate::stage::{Actor, MODEL, Script, Stage, json_of, token};
 
 /// Longer than what decode workers compute themselves.
 const LONG: &str = "The gardener carried a basket of apples by the river and sold it in the \
@@ -293,4 +294,51 @@ async fn prompts_that_miss_the_last_prefill_worker_are_counted() {
     stage.ready(2).await;
     teach(&stage, 1).await;
     assert_eq!(prefill.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_salted_request_counts_on_nothing_but_blocks_of_its_salt() {
+    let stage = Stage::new(&[]).await;
+    let (decode, _decode, worker) = stage.join_at(Script::Finish(vec![300]), None).await;
+    stage.ready(1).await;
+    let prompt: Vec<u32> = (300..380).collect();
+    let expected_blocks = async |salt: Value| {
+        let mut body = json!({"model": MODEL, "prompt": prompt, "max_tokens": 1});
+        body.as_object_mut()
+            .unwrap()
+            .extend(salt.as_object().unwrap().clone());
+        let (status, answer) = stage.post(body).await;
+        assert_eq!(status, 200, "{answer}");
+        let request = decode.requests().pop().unwrap();
+        (
+            request.cache_salt,
+            request.estimated_prefix_hit_num_blocks.unwrap(),
+        )
+    };
+    let tenant = |name: &str| Some(name.to_owned());
+    // Events take their time, but come in order: with the last, all have come.
+    stage.cached(worker, &prompt).await;
+    let scope = HashScope {
+        lora: None,
+        cache_salt: Some("tenant-a"),
+    };
+    stage.cached_for(worker, &prompt[..32], scope).await;
+    for _ in 0..500 {
+        if expected_blocks(json!({"cache_salt": "tenant-a"})).await.1 > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let check = async |salt: Value, expected: (Option<String>, u32)| {
+        assert_eq!(expected_blocks(salt.clone()).await, expected, "{salt}");
+    };
+    check(json!({"cache_salt": "tenant-a"}), (tenant("tenant-a"), 2)).await;
+    check(
+        json!({"nvext": {"cache_salt": "tenant-a"}}),
+        (tenant("tenant-a"), 2),
+    )
+    .await;
+    check(json!({"cache_salt": "tenant-b"}), (tenant("tenant-b"), 0)).await;
+    check(json!({"cache_salt": ""}), (None, 5)).await;
+    check(json!({}), (None, 5)).await;
 }

@@ -5,5 +5,6 @@ mod error_bodies;
 mod faults;
 mod load;
 mod picker;
+mod recovery;
 mod servers;
 mod stage;

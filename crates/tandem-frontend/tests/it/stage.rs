@@ -21,7 +21,7 @@ use tandem_protocol::kv::{
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
-use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, ServedEndpoint};
+use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
@@ -79,8 +79,8 @@ impl Actor {
 }
 
 impl Handler for Actor {
-    fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = serde_json::from_slice(&request).unwrap();
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let request: EngineRequest = serde_json::from_slice(&request.body).unwrap();
         let answer = self.answer(&request);
         self.requests.lock().push(request);
         let mut held = self.held.subscribe();
@@ -214,7 +214,13 @@ impl Stage {
 
     /// Tells everybody that a worker has these tokens cached.
     pub(crate) async fn cached(&self, worker_id: u64, tokens: &[u32]) {
-        let blocks = hash_blocks(tokens, 16, HashScope::default());
+        self.cached_for(worker_id, tokens, HashScope::default())
+            .await;
+    }
+
+    /// The same for requests of a scope.
+    pub(crate) async fn cached_for(&self, worker_id: u64, tokens: &[u32], scope: HashScope<'_>) {
+        let blocks = hash_blocks(tokens, 16, scope);
         let sequence = hash_sequence(&blocks);
         let stored =
             std::iter::zip(sequence, blocks).map(|(block_hash, tokens_hash)| StoredBlock {
@@ -229,9 +235,21 @@ impl Stage {
             }),
             dp_rank: 0,
         };
-        let event = serde_json::to_vec(&RouterEvent { worker_id, event }).unwrap();
+        let event = serde_json::to_vec(&RouterEvent::new(worker_id, event)).unwrap();
         let subject = "namespace.ns.component.backend.kv-events";
         self.messaging.append(subject, event.into()).await.unwrap();
+    }
+
+    /// Lets a worker answer frontends that ask what it has cached.
+    pub(crate) async fn tell(&self, worker_id: u64, handler: Arc<dyn Handler>) -> ServedEndpoint {
+        let endpoint = EndpointId::new("ns", "backend", "kv_snapshot");
+        let served = self.plane.serve(&endpoint, worker_id, handler).await;
+        let served = served.unwrap();
+        let record = served.instance(&endpoint, worker_id).to_json();
+        let lease = self.discovery.join();
+        let key = endpoint.instance_key(worker_id);
+        lease.put(key, record).await.unwrap();
+        served
     }
 
     /// A worker that joins; dropping the endpoint kills it, but it stays registered.
@@ -315,7 +333,12 @@ impl Stage {
     /// Status and body of a completion of `prompt`.
     pub(crate) async fn complete(&self, prompt: impl Into<Value>, max_tokens: u32) -> (u16, Value) {
         let prompt: Value = prompt.into();
-        let body = json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens});
+        self.post(json!({"model": MODEL, "prompt": prompt, "max_tokens": max_tokens}))
+            .await
+    }
+
+    /// The answer to a text completion with this body.
+    pub(crate) async fn post(&self, body: Value) -> (u16, Value) {
         let (status, body) = self
             .send("POST", "/v1/completions", &body.to_string())
             .await;

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tandem_protocol::kv::{BlockHash, SequenceHash, StoredBlock};
 
@@ -34,7 +35,8 @@ impl Default for ApproximateConfig {
 pub(crate) struct ApproximateIndex {
     config: ApproximateConfig,
     blocks: RadixIndex,
-    memories: FxHashMap<Worker, Memory>,
+    /// Matches do without.
+    memories: Mutex<FxHashMap<Worker, Memory>>,
 }
 
 /// When each block of one worker is forgotten.
@@ -52,13 +54,13 @@ impl ApproximateIndex {
         Self {
             config,
             blocks: RadixIndex::default(),
-            memories: FxHashMap::default(),
+            memories: Mutex::default(),
         }
     }
 
     /// Remembers that `worker` got a prompt; `sequence` holds the chained hashes of `blocks`.
     pub(crate) fn record(
-        &mut self,
+        &self,
         worker: Worker,
         blocks: &[BlockHash],
         sequence: &[SequenceHash],
@@ -71,9 +73,10 @@ impl ApproximateIndex {
             tokens_hash,
         });
         let stored: Vec<_> = stored.take(self.config.max_blocks_per_worker).collect();
+        let mut memories = self.memories.lock();
         let whole_prompt = self.blocks.store(worker, None, &stored);
         debug_assert!(whole_prompt.is_ok(), "a prompt has no parent");
-        let memory = self.memories.entry(worker).or_default();
+        let memory = memories.entry(worker).or_default();
         let expiry = now + self.config.time_to_live;
         for (block, depth) in stored.iter().zip(0..) {
             if memory.expiry.insert(block.block_hash, expiry).is_none() {
@@ -91,8 +94,8 @@ impl ApproximateIndex {
     }
 
     /// Forgets what is too old.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        for (&worker, memory) in &mut self.memories {
+    pub(crate) fn expire(&self, now: Instant) {
+        for (&worker, memory) in &mut *self.memories.lock() {
             let expired: Vec<_> = std::iter::from_fn(|| memory.pop(Some(now))).collect();
             if !expired.is_empty() {
                 self.blocks.remove(worker, &expired);
@@ -101,10 +104,10 @@ impl ApproximateIndex {
     }
 
     /// Forgets all ranks of a process that is gone.
-    pub(crate) fn remove_worker(&mut self, worker_id: u64) {
+    pub(crate) fn remove_worker(&self, worker_id: u64) {
+        let mut memories = self.memories.lock();
         self.blocks.remove_worker(worker_id);
-        self.memories
-            .retain(|worker, _| worker.worker_id != worker_id);
+        memories.retain(|worker, _| worker.worker_id != worker_id);
     }
 
     /// Contiguous prefix of `blocks` that each worker probably has cached.
@@ -149,21 +152,21 @@ mod tests {
 
     #[test]
     fn a_prompt_is_forgotten_after_its_last_use() {
-        let mut index = ApproximateIndex::new(ApproximateConfig::default());
+        let index = ApproximateIndex::new(ApproximateConfig::default());
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let (blocks, sequence) = prompt(0..10);
         index.record(WORKER, &blocks, &sequence, at(0));
         index.record(WORKER, &blocks[..4], &sequence[..4], at(60));
         index.expire(at(119));
-        assert_eq!(index.find_matches(&blocks).get(WORKER), 10);
+        assert_eq!(index.find_matches(&blocks).get(WORKER).device, 10);
         index.expire(at(120));
-        assert_eq!(index.find_matches(&blocks).get(WORKER), 4);
+        assert_eq!(index.find_matches(&blocks).get(WORKER).device, 4);
         index.expire(at(179));
         assert_eq!(index.blocks.len(), 4);
         index.expire(at(180));
         assert!(index.blocks.is_empty());
-        assert!(index.memories[&WORKER].queue.is_empty());
+        assert!(index.memories.lock()[&WORKER].queue.is_empty());
     }
 
     #[test]
@@ -172,14 +175,14 @@ mod tests {
             max_blocks_per_worker: 12,
             ..ApproximateConfig::default()
         };
-        let mut index = ApproximateIndex::new(config);
+        let index = ApproximateIndex::new(config);
         let start = Instant::now();
         let (old, old_sequence) = prompt(0..8);
         let (new, new_sequence) = prompt(100..108);
         index.record(WORKER, &old, &old_sequence, start);
         index.record(WORKER, &new, &new_sequence, start + Duration::from_secs(1));
-        assert_eq!(index.find_matches(&old).get(WORKER), 4);
-        assert_eq!(index.find_matches(&new).get(WORKER), 8);
+        assert_eq!(index.find_matches(&old).get(WORKER).device, 4);
+        assert_eq!(index.find_matches(&new).get(WORKER).device, 8);
         index.remove_worker(1);
         assert!(index.blocks.is_empty());
     }

@@ -10,7 +10,7 @@ use tandem_protocol::kv::SequenceHash;
 use super::tree::Place;
 
 /// Blocks whose cache lines are asked for together.
-const BATCH: usize = 16;
+const BATCH: usize = 32;
 
 const LEAST_CAPACITY: usize = 16;
 

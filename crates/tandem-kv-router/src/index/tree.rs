@@ -1,27 +1,61 @@
-//! The tree of block runs: which paths exist and where they fork.
+//! The tree of block runs: which paths exist, where they fork, and who holds which blocks.
+//!
+//! The tree is spread over [`SHARDS`] by the hash of the edge that leads to a run, so that even
+//! prompts that all begin alike go different ways after their first fork. No more than one
+//! shard is locked at a time, and never for longer than one run takes: a match waits for a part of
+//! one event at most.
+//!
+//! What keeps writers apart without a lock over the whole tree:
+//!
+//! - A block that a worker holds keeps its run, and a run keeps those that it forks off from. A
+//!   worker's events are applied one at a time, so what it holds stays where it is meanwhile.
+//! - A fork is counted at its parent *before* its run exists, in the same step that finds that the
+//!   parent does not continue with that block. A run with a fork at its end is not extended. So a
+//!   block has one place only.
+//! - A match holds nothing, and may come to a run's child after the run was freed and its id given
+//!   to another: edges name the generation of the id.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
-use tandem_protocol::kv::BlockHash;
+use smallvec::SmallVec;
+use tandem_protocol::kv::{BlockHash, StoredBlock};
 
-use super::run::{Fork, Run};
+use super::index32;
+use super::run::{Edge, Fork};
+use super::shard::{Held, Released, SHARDS, Shard, Writer, shard_of_edge, shard_of_run};
+use super::tier::{Overlap, Tier};
 
 /// Where a path starts: before the first block of the root run, which has no blocks itself.
 pub(super) const ROOT: Fork = Fork { run: 0, offset: 0 };
 
-/// All runs, and the forks between them.
+/// All runs.
 #[derive(Debug)]
 pub(super) struct Tree {
-    runs: Vec<Run>,
-    free: Vec<u32>,
-    forks: FxHashMap<(Fork, BlockHash), u32>,
-    positions: usize,
+    shards: Box<[Padded]>,
+    positions: AtomicUsize,
 }
+
+/// Apart from its neighbours, so that locking one does not slow down another.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded(RwLock<Shard>);
 
 /// A block's position, valid while somebody holds the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) run: u32,
     pub(super) position: u32,
+}
+
+/// A run as one of its holders sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunAge {
+    /// The holder's epoch when it last stored there; `None` if it holds nothing.
+    pub(super) newest: Option<u32>,
+    /// Where it forks off.
+    pub(super) from: Fork,
 }
 
 impl Place {
@@ -36,120 +70,232 @@ impl Place {
 
 impl Tree {
     pub(super) fn new() -> Self {
+        let shard = |number| Padded(RwLock::new(Shard::new(number)));
         Self {
-            runs: vec![Run::new(ROOT, BlockHash(0))],
-            free: Vec::new(),
-            forks: FxHashMap::default(),
-            positions: 0,
+            shards: (0..index32(SHARDS)).map(shard).collect(),
+            positions: AtomicUsize::new(0),
         }
     }
 
     /// Positions over all runs, held or not.
-    pub(super) const fn positions(&self) -> usize {
-        self.positions
+    pub(super) fn positions(&self) -> usize {
+        self.positions.load(Ordering::Relaxed)
     }
 
-    pub(super) fn run(&self, id: u32) -> &Run {
-        &self.runs[id as usize]
+    /// Holds the first of `blocks` at `at`, as many as one run has or takes. The writer holds the
+    /// block before `at`, and its `blocks` are not empty.
+    pub(super) fn hold(&self, at: Fork, blocks: &[StoredBlock], writer: Writer) -> Held {
+        let held = self
+            .hold_existing(at, blocks, writer)
+            .unwrap_or_else(|edge| self.hold_new(edge, blocks, writer));
+        if held.new > 0 {
+            self.positions.fetch_add(held.new, Ordering::Relaxed);
+        }
+        held
     }
 
-    pub(super) fn run_mut(&mut self, id: u32) -> &mut Run {
-        &mut self.runs[id as usize]
-    }
-
-    /// The run that forks off at `at` with `first`.
-    pub(super) fn child(&self, at: Fork, first: BlockHash) -> Option<u32> {
-        self.forks.get(&(at, first)).copied()
-    }
-
-    /// Makes positions for `blocks` at `at`, where none of them is; returns where they start.
-    pub(super) fn grow<I>(&mut self, at: Fork, first: BlockHash, blocks: I) -> Fork
-    where
-        I: ExactSizeIterator<Item = BlockHash>,
-    {
-        self.positions += blocks.len();
+    /// Holds blocks in the run of `at` or in one that forks off there; the edge that is missing if
+    /// there is none.
+    fn hold_existing(
+        &self,
+        at: Fork,
+        blocks: &[StoredBlock],
+        writer: Writer,
+    ) -> Result<Held, Edge> {
+        let mut generation = 0;
         if at != ROOT {
-            let run = &mut self.runs[at.run as usize];
-            if run.len() == at.offset as usize {
-                run.extend(blocks);
-                return at;
+            let mut shard = self.of_run(at.run).write();
+            if let Some(held) = shard.hold_along(at, blocks, writer) {
+                return Ok(held);
             }
-            run.fork(at.offset);
+            generation = shard.run(at.run).generation;
         }
-        let mut run = Run::new(at, first);
-        run.extend(blocks);
-        let id = if let Some(id) = self.free.pop() {
-            self.runs[id as usize] = run;
-            id
-        } else {
-            self.runs.push(run);
-            index32(self.runs.len() - 1)
+        let edge = Edge {
+            from: at,
+            generation,
+            first: blocks[0].tokens_hash,
         };
-        self.forks.insert((at, first), id);
-        Fork { run: id, offset: 0 }
+        let held = self
+            .of_edge(&edge)
+            .write()
+            .hold_child(&edge, blocks, writer);
+        held.ok_or(edge)
     }
 
-    /// Ends a worker's hold on a block, and frees what nobody needs any more.
-    pub(super) fn release(&mut self, slot: u32, place: Place) {
-        let run = &mut self.runs[place.run as usize];
-        self.positions -= run.release(slot, place.position as usize);
-        let mut id = place.run;
-        while self.runs[id as usize].len() == 0 {
-            let vacant = Run::new(ROOT, BlockHash(0));
-            let empty = std::mem::replace(&mut self.runs[id as usize], vacant);
-            debug_assert!(empty.holders.is_empty(), "a held block keeps its run");
-            self.forks.remove(&(empty.parent, empty.head));
-            self.free.push(id);
-            if empty.parent == ROOT {
-                return;
+    /// Holds blocks in a run that forks off, unless somebody else made it or its parent was cut
+    /// and extended meanwhile.
+    fn hold_new(&self, edge: Edge, blocks: &[StoredBlock], writer: Writer) -> Held {
+        let at = edge.from;
+        if at != ROOT {
+            let mut shard = self.of_run(at.run).write();
+            if let Some(held) = shard.hold_along(at, blocks, writer) {
+                return held;
             }
-            id = empty.parent.run;
-            self.positions -= self.runs[id as usize].unfork(empty.parent.offset);
+            shard.run_mut(at.run).fork(at.offset);
+        }
+        let mut shard = self.of_edge(&edge).write();
+        let Some(held) = shard.hold_child(&edge, blocks, writer) else {
+            return shard.grow(edge, blocks, writer);
+        };
+        drop(shard);
+        if at != ROOT {
+            // Whoever made the run has counted the fork, too.
+            self.unfork(at);
+        }
+        held
+    }
+
+    /// Ends a worker's hold on blocks of one run, and frees what nobody needs any more.
+    pub(super) fn release(
+        &self,
+        run: u32,
+        holder: (u32, Tier),
+        positions: impl Iterator<Item = u32>,
+    ) {
+        let mut shard = self.of_run(run).write();
+        let released = shard.release(run, holder, positions);
+        drop(shard);
+        self.follow(released);
+    }
+
+    fn unfork(&self, at: Fork) {
+        let released = self.of_run(at.run).write().unfork(at);
+        self.follow(released);
+    }
+
+    /// Counts what is gone, and undoes the forks of runs that are, up to the root.
+    fn follow(&self, mut released: Released) {
+        let mut gone = released.gone;
+        while let Some(at) = released.unfork.filter(|at| *at != ROOT) {
+            released = self.of_run(at.run).write().unfork(at);
+            gone += released.gone;
+        }
+        if gone > 0 {
+            self.positions.fetch_sub(gone, Ordering::Relaxed);
         }
     }
 
-    /// Per run, how many blocks from its start lie on a path that somebody holds without a gap.
-    pub(super) fn reachable_prefixes(&self) -> Vec<u32> {
-        let mut reachable = vec![None; self.runs.len()];
-        reachable[ROOT.run as usize] = Some(0);
+    /// Contiguous prefix of `blocks` that each of the first `slots` holds.
+    pub(super) fn find(&self, blocks: &[BlockHash], slots: usize) -> SmallVec<[Overlap; 32]> {
+        let mut overlaps: SmallVec<[Overlap; 32]> = SmallVec::from_elem(Overlap::default(), slots);
+        let Some(&first) = blocks.first() else {
+            return overlaps;
+        };
+        let (mut rest, mut base) = (blocks, 0);
+        let mut edge = Edge {
+            from: ROOT,
+            generation: 0,
+            first,
+        };
+        loop {
+            let shard = self.of_edge(&edge).read();
+            let Some(child) = shard.child(&edge) else {
+                break;
+            };
+            let run = shard.run(child);
+            let common = common_prefix(run.hashes(), rest);
+            let mut complete = false;
+            for holder in &run.holders {
+                // A worker that came after the match began has no place in its result.
+                let Some(overlap) = overlaps.get_mut(holder.slot as usize) else {
+                    continue;
+                };
+                // A worker that missed an earlier block stays where it is.
+                if overlap.blocks() == base {
+                    let here = holder.overlap(common);
+                    overlap.device += here.device;
+                    overlap.host += here.host;
+                    overlap.disk += here.disk;
+                    complete |= here.blocks() as usize == common;
+                }
+            }
+            rest = &rest[common..];
+            let offset = index32(common);
+            let Some(&first) = rest.first() else {
+                break;
+            };
+            if !complete || !run.is_forked(offset) {
+                break;
+            }
+            base += offset;
+            edge = Edge {
+                from: Fork { run: child, offset },
+                generation: run.generation,
+                first,
+            };
+        }
+        overlaps
+    }
+
+    /// A run as a worker sees it that holds something in it or in one that forks off from it.
+    pub(super) fn age(&self, run: u32, slot: u32) -> RunAge {
+        let shard = self.of_run(run).read();
+        let run = shard.run(run);
+        RunAge {
+            newest: run.newest(slot),
+            from: run.edge.from,
+        }
+    }
+
+    /// How many blocks from the start of each of `runs` lie on a path that somebody holds without a
+    /// gap. The caller holds something in each, so that they and all before them stay.
+    pub(super) fn reachable_prefixes(
+        &self,
+        runs: impl Iterator<Item = u32>,
+    ) -> FxHashMap<u32, u32> {
+        let mut reachable = FxHashMap::default();
+        reachable.insert(ROOT.run, 0);
         let mut path = Vec::new();
-        for start in 0..index32(self.runs.len()) {
+        for start in runs {
             path.push(start);
             while let Some(&id) = path.last() {
-                let run = self.run(id);
-                let parent = run.parent;
-                match (reachable[id as usize], reachable[parent.run as usize]) {
-                    (Some(_), _) => {
-                        path.pop();
+                if reachable.contains_key(&id) {
+                    path.pop();
+                    continue;
+                }
+                let shard = self.of_run(id).read();
+                let run = shard.run(id);
+                let from = run.edge.from;
+                match reachable.get(&from.run) {
+                    None => path.push(from.run),
+                    Some(&length) if length < from.offset => {
+                        reachable.insert(id, 0);
                     }
-                    (None, None) => path.push(parent.run),
-                    (None, Some(length)) if length < parent.offset => {
-                        reachable[id as usize] = Some(0);
-                    }
-                    (None, Some(_)) => {
-                        reachable[id as usize] = Some(index32(run.covered_prefix()));
+                    Some(_) => {
+                        reachable.insert(id, index32(run.covered_prefix()));
                     }
                 }
             }
         }
-        reachable.into_iter().flatten().collect()
+        reachable
     }
 
     /// Bytes on the heap; walks all runs.
     pub(super) fn heap_bytes(&self) -> usize {
-        let runs: usize = self.runs.iter().map(Run::heap_bytes).sum();
-        runs + self.runs.capacity() * size_of::<Run>()
-            // A hash table is 7/8 full at capacity and keeps a control byte per entry.
-            + self.forks.capacity() * 8 / 7 * (size_of::<((Fork, BlockHash), u32)>() + 1)
+        let shards = self.shards.iter().map(|shard| shard.0.read().heap_bytes());
+        shards.sum::<usize>() + size_of_val(&*self.shards)
+    }
+
+    fn of_run(&self, run: u32) -> &RwLock<Shard> {
+        &self.shards[shard_of_run(run)].0
+    }
+
+    fn of_edge(&self, edge: &Edge) -> &RwLock<Shard> {
+        &self.shards[shard_of_edge(edge)].0
     }
 }
 
-/// Blocks that a stretch of a run and a prompt have in common from their starts.
-pub(super) fn common_prefix(run: &[BlockHash], blocks: impl Iterator<Item = BlockHash>) -> usize {
-    let pairs = run.iter().zip(blocks);
-    pairs.take_while(|(a, b)| **a == *b).count()
-}
-
-pub(super) fn index32(index: usize) -> u32 {
-    u32::try_from(index).expect("an index of 2^32 blocks does not fit into memory")
+/// Blocks that two paths have in common from their starts.
+fn common_prefix(one: &[BlockHash], other: &[BlockHash]) -> usize {
+    const STRIDE: usize = 8;
+    // No early exit inside a stride, so that it takes a few vector instructions.
+    let differs = |(one, other): (&BlockHash, &BlockHash)| one.0 ^ other.0;
+    let equal = |(one, other): &(&[BlockHash], &[BlockHash])| {
+        let pairs = one.iter().zip(*other);
+        pairs.map(differs).fold(0, |all, one| all | one) == 0
+    };
+    let strides = one.chunks_exact(STRIDE).zip(other.chunks_exact(STRIDE));
+    let whole = strides.take_while(equal).count() * STRIDE;
+    let rest = one[whole..].iter().zip(&other[whole..]);
+    whole + rest.take_while(|(one, other)| one == other).count()
 }

@@ -3,10 +3,12 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tandem_protocol::engine::RouterConfigOverride;
-use tandem_protocol::kv::{HashScope, KvEvent, KvEventData, StoredBlock, StoredBlocks};
+use tandem_protocol::kv::{
+    HashScope, KvEvent, KvEventData, StorageTier, StoredBlock, StoredBlocks,
+};
 
 use super::*;
-use crate::{ApproximateConfig, CostModel};
+use crate::{ApproximateConfig, CostModel, TierWeights};
 
 const BLOCK_SIZE: usize = 16;
 
@@ -42,14 +44,12 @@ fn stored(worker_id: u64, prompt: &Prompt) -> RouterEvent {
         parent_hash: None,
         blocks: blocks.map(block).collect(),
     });
-    RouterEvent {
-        worker_id,
-        event: KvEvent {
-            event_id: 1,
-            data,
-            dp_rank: 0,
-        },
-    }
+    let event = KvEvent {
+        event_id: 1,
+        data,
+        dp_rank: 0,
+    };
+    RouterEvent::new(worker_id, event)
 }
 
 fn rng() -> SmallRng {
@@ -126,13 +126,68 @@ fn a_cached_prefix_wins_until_its_worker_is_too_busy() {
         selection.unwrap().chosen
     };
     assert_eq!(chosen("a").candidate.worker, Worker::new(2));
-    assert_eq!(chosen("a").overlap_blocks, 10);
+    assert_eq!(chosen("a").overlap.blocks(), 10);
     let other = Prompt::new(&[9; 640], BLOCK_SIZE, HashScope::default());
     router.add(&request("busy", &other), Worker::new(2), 0, Instant::now());
     assert_eq!(chosen("b").candidate.worker, Worker::new(1));
     router.remove_worker(2);
     assert!(router.overlaps(&prompt.blocks).is_empty());
     assert!(!router.free("busy"));
+}
+
+#[test]
+fn a_cached_block_saves_less_the_slower_its_tier() {
+    let prompt = prompt(160);
+    let prefill_blocks = |storage_tier, weights| {
+        let router = KvRouter::new(RouterConfig {
+            tier_weights: weights,
+            ..RouterConfig::new(BLOCK_SIZE)
+        });
+        let event = RouterEvent {
+            storage_tier,
+            ..stored(1, &prompt)
+        };
+        router.apply(&event).unwrap();
+        let selection = router.select(&request("a", &prompt), &candidates(1), &mut rng());
+        let chosen = selection.unwrap().chosen;
+        (chosen.overlap.blocks(), chosen.cost.prefill_blocks)
+    };
+    let dynamo = TierWeights::DYNAMO;
+    let check = |tier, expected| assert_eq!(prefill_blocks(tier, dynamo), expected);
+    check(StorageTier::Device, (10, 0.0));
+    check(StorageTier::HostPinned, (10, 2.5));
+    check(StorageTier::Disk, (10, 7.5));
+    check(StorageTier::External, (0, 10.0));
+    let nothing = TierWeights {
+        host: 0.0,
+        disk: 0.0,
+    };
+    assert_eq!(prefill_blocks(StorageTier::HostPinned, nothing), (10, 10.0));
+}
+
+#[test]
+fn a_rank_is_chosen_for_what_it_has_cached_itself() {
+    let router = KvRouter::new(RouterConfig::new(BLOCK_SIZE));
+    let prompt = prompt(160);
+    let mut event = stored(1, &prompt);
+    event.event.dp_rank = 1;
+    router.apply(&event).unwrap();
+    let rank = |dp_rank| Worker {
+        worker_id: 1,
+        dp_rank,
+    };
+    let ranks = [0, 1, 2].map(|dp_rank| WorkerCandidate {
+        worker: rank(dp_rank),
+        total_blocks: 512,
+    });
+    let now = Instant::now();
+    let selection = router.route(&request("a", &prompt), &ranks, now, &mut rng());
+    assert_eq!(selection.unwrap().chosen.candidate.worker, rank(1));
+    assert_eq!(router.load(rank(1)).requests, 1);
+    assert_eq!(router.load(rank(0)).requests, 0);
+    router.remove_worker(1);
+    assert_eq!(router.load(rank(1)).requests, 0);
+    assert!(router.overlaps(&prompt.blocks).is_empty());
 }
 
 #[test]
@@ -231,10 +286,10 @@ fn without_events_the_router_remembers_where_prompts_went() {
         selection.unwrap().chosen
     };
     let first = route("a", 0);
-    assert_eq!(first.overlap_blocks, 0);
+    assert_eq!(first.overlap.blocks(), 0);
     let again = route("b", 1);
     assert_eq!(
-        (again.candidate, again.overlap_blocks),
+        (again.candidate, again.overlap.blocks()),
         (first.candidate, 6)
     );
     router.remove_worker(first.candidate.worker.worker_id);

@@ -178,7 +178,7 @@ impl Simulation<'_> {
             };
             let worker_id = worker as u64;
             self.router
-                .apply(&RouterEvent { worker_id, event })
+                .apply(&RouterEvent::new(worker_id, event))
                 .unwrap();
         }
         assert!(self.router.mark_prefill_completed(&index.to_string()));

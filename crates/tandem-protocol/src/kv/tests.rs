@@ -91,3 +91,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tier_is_named_unless_it_is_the_device() {
+    let event = KvEvent {
+        event_id: 3,
+        data: KvEventData::Cleared,
+        dp_rank: 0,
+    };
+    let check = |storage_tier, json: &str| {
+        let event = RouterEvent {
+            storage_tier,
+            ..RouterEvent::new(7, event.clone())
+        };
+        assert_eq!(serde_json::to_string(&event).unwrap(), json);
+        assert_eq!(serde_json::from_str::<RouterEvent>(json).unwrap(), event);
+    };
+    check(
+        StorageTier::Device,
+        r#"{"worker_id":7,"event":{"event_id":3,"data":"cleared","dp_rank":0}}"#,
+    );
+    check(
+        StorageTier::HostPinned,
+        r#"{"worker_id":7,"storage_tier":"host_pinned","event":{"event_id":3,"data":"cleared","dp_rank":0}}"#,
+    );
+    let explicit =
+        r#"{"worker_id":7,"storage_tier":"device","event":{"event_id":3,"data":"cleared"}}"#;
+    let decoded: RouterEvent = serde_json::from_str(explicit).unwrap();
+    assert_eq!(decoded, RouterEvent::new(7, event));
+}

@@ -52,6 +52,18 @@ pub struct Sampling {
     pub stream_options: Option<StreamOptions>,
     /// End user, for abuse tracking.
     pub user: Option<String>,
+    /// Requests with different salts do not share cached prompts; vLLM's member.
+    pub cache_salt: Option<String>,
+    /// What NVIDIA's servers add.
+    pub nvext: Option<NvExt>,
+}
+
+/// Members that NVIDIA's servers add, as far as we have a use for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NvExt {
+    /// The same as [`Sampling::cache_salt`].
+    pub cache_salt: Option<String>,
 }
 
 /// One stop string or several.
@@ -83,6 +95,16 @@ pub struct StreamOptions {
 }
 
 impl Sampling {
+    /// What keeps the cached prompts of this request apart from others'; never empty.
+    pub fn cache_salt(&self) -> Option<&str> {
+        let extended = self
+            .nvext
+            .as_ref()
+            .and_then(|nvext| nvext.cache_salt.as_deref());
+        let salt = extended.or(self.cache_salt.as_deref());
+        salt.filter(|salt| !salt.is_empty())
+    }
+
     /// Checks every range.
     ///
     /// # Errors

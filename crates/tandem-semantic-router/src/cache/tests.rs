@@ -3,17 +3,17 @@ use std::pin::pin;
 use super::*;
 use crate::request::Endpoint;
 
-const ANSWER: &str = r#"{"choices":[{"message":{"content":"four"},"finish_reason":"stop"}],"usage":{"total_tokens":5}}"#;
+pub(super) const ANSWER: &str = r#"{"choices":[{"message":{"content":"four"},"finish_reason":"stop"}],"usage":{"total_tokens":5}}"#;
 
 /// A request as tests vary it.
 #[derive(Clone)]
-struct Asks {
-    question: &'static str,
-    system: &'static str,
-    tenant: &'static str,
-    vector: [f32; 2],
-    policy: CachePolicy,
-    control: CacheControl,
+pub(super) struct Asks {
+    pub(super) question: &'static str,
+    pub(super) system: &'static str,
+    pub(super) tenant: &'static str,
+    pub(super) vector: [f32; 2],
+    pub(super) policy: CachePolicy,
+    pub(super) control: CacheControl,
 }
 
 impl Default for Asks {
@@ -30,7 +30,7 @@ impl Default for Asks {
 }
 
 impl Asks {
-    fn wanted(&self) -> Wanted<'_> {
+    pub(super) fn wanted(&self) -> Wanted<'_> {
         let partition = Partition {
             tenant: self.tenant.to_owned(),
             endpoint: Endpoint::Chat,
@@ -45,6 +45,7 @@ impl Asks {
         ]});
         Wanted {
             keys: Keys::of(&partition, body.to_string().as_bytes()).unwrap(),
+            partition,
             embedding: Some(Arc::from(self.vector.as_slice())),
             policy: &self.policy,
             control: &self.control,
@@ -62,12 +63,12 @@ async fn recording(cache: &Arc<ResponseCache>, asks: &Asks) -> Box<Recording> {
     }
 }
 
-async fn answer(cache: &Arc<ResponseCache>, asks: &Asks, body: &str) {
+pub(super) async fn answer(cache: &Arc<ResponseCache>, asks: &Asks, body: &str) {
     let recording = recording(cache, asks).await;
     recording.piece(body.as_bytes()).unwrap().complete();
 }
 
-async fn hit(cache: &Arc<ResponseCache>, asks: &Asks) -> Option<Hit> {
+pub(super) async fn hit(cache: &Arc<ResponseCache>, asks: &Asks) -> Option<Hit> {
     match cache.look_up(asks.wanted()).await {
         Found::Hit(hit) => Some(hit),
         Found::Miss(_) => None,
@@ -226,7 +227,7 @@ async fn clients_may_ask_for_a_fresh_answer_and_for_no_trace() {
     let fresh = ANSWER.replace("four", "five");
     answer(&cache, &control("no-cache"), &fresh).await;
     assert_eq!(hit(&cache, &Asks::default()).await.unwrap().answer, fresh);
-    cache.invalidate(&Selector::All);
+    cache.invalidate(&Selector::All).await.unwrap();
     let found = cache.look_up(control("no-store").wanted()).await;
     assert!(matches!(found, Found::Miss(None)));
 }
@@ -246,8 +247,8 @@ async fn answers_end_with_their_time_and_with_a_word() {
     assert_eq!(hit(&cache, &asks).await, None);
     let cache = answered().await;
     let key = hit(&cache, &Asks::default()).await.unwrap().key;
-    assert_eq!(cache.invalidate(&Selector::Key(key)), 1);
-    assert_eq!(cache.invalidate(&Selector::Key(key)), 0);
+    assert_eq!(cache.invalidate(&Selector::Key(key)).await, Ok(1));
+    assert_eq!(cache.invalidate(&Selector::Key(key)).await, Ok(0));
     assert_eq!(hit(&cache, &Asks::default()).await, None);
 }
 
@@ -281,34 +282,4 @@ async fn who_waits_goes_out_when_the_first_fails_or_takes_too_long() {
     let alone = cache.look_up(asks.wanted()).await;
     assert!(matches!(alone, Found::Miss(Some(_))));
     assert_eq!(before.elapsed(), MAX_WAIT);
-}
-
-#[test]
-fn tenants_are_apart_unless_the_scope_says_otherwise() {
-    let client = |user: Option<&str>, groups: &[&str], credential: Option<&str>| Client {
-        user: user.map(str::to_owned),
-        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
-        credential: credential.map(|text| CacheKey::of(&[text.as_bytes()])),
-        ..Client::default()
-    };
-    let (anna, bert) = (
-        client(Some("anna"), &["a", "b"], None),
-        client(Some("bert"), &["b", "a"], None),
-    );
-    let (key, other) = (client(None, &[], Some("k1")), client(None, &[], Some("k2")));
-    let nobody = client(None, &[], None);
-    let same =
-        |scope, left: &Client, right: &Client| Some(tenant(scope, left)? == tenant(scope, right)?);
-    assert_eq!(same(CacheScope::Client, &anna, &anna), Some(true));
-    assert_eq!(same(CacheScope::Client, &anna, &bert), Some(false));
-    assert_eq!(same(CacheScope::Client, &key, &other), Some(false));
-    assert_eq!(same(CacheScope::Client, &key, &nobody), Some(false));
-    assert_eq!(same(CacheScope::Client, &nobody, &nobody), Some(true));
-    assert_eq!(same(CacheScope::User, &anna, &bert), Some(false));
-    assert_eq!(same(CacheScope::User, &anna, &key), None);
-    assert_eq!(same(CacheScope::Team, &anna, &bert), Some(true));
-    assert_eq!(same(CacheScope::Team, &anna, &nobody), None);
-    assert_eq!(same(CacheScope::Global, &anna, &nobody), Some(true));
-    let posing = client(Some("x credential k1"), &[], None);
-    assert_eq!(same(CacheScope::Client, &posing, &key), Some(false));
 }

@@ -118,12 +118,13 @@ impl Router {
         findings: &Findings<'a>,
         explanation: &mut Explanation,
     ) -> Routing {
-        let Some((policy, keys)) = self.keys(&forward, &sought, findings) else {
+        let Some((policy, partition, keys)) = self.keys(&forward, &sought, findings) else {
             return Routing::Forward(forward);
         };
         let answer = keys.exact;
         let wanted = Wanted {
             keys,
+            partition,
             embedding: findings.embedding(sought.question),
             policy,
             control: &sought.client.cache_control,
@@ -157,7 +158,7 @@ impl Router {
         forward: &Forward,
         sought: &Sought<'_>,
         findings: &Findings<'a>,
-    ) -> Option<(&'a CachePolicy, Keys)> {
+    ) -> Option<(&'a CachePolicy, Partition, Keys)> {
         let global = self
             .config
             .cache
@@ -181,7 +182,7 @@ impl Router {
         keys.around = keys
             .around
             .filter(|around| around.question == sought.question);
-        Some((policy, keys))
+        Some((policy, partition, keys))
     }
 
     /// Whether the same request would be routed in the same way.

@@ -33,6 +33,15 @@ fn the_captured_card_decodes_and_encodes_the_same() {
 }
 
 #[test]
+fn an_adapter_has_a_name() {
+    let lora = r#""lora":{"name":"my-lora","max_gpu_lora_count":4}"#;
+    let text = format!("{},{lora}}}", CAPTURED.trim().strip_suffix('}').unwrap());
+    let card: ModelCard = serde_json::from_str(&text).unwrap();
+    assert_eq!(card.lora.as_ref().unwrap().name, "my-lora");
+    assert_eq!(serde_json::to_string(&card).unwrap(), text);
+}
+
+#[test]
 fn the_same_directory_gives_the_captured_card() {
     let captured: ModelCard = serde_json::from_str(CAPTURED).unwrap();
     let mut card = ModelCard::from_dir(&tiny(), settings()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tandem_protocol::engine::EngineRequest;
 use tandem_protocol::kv::{HashScope, KvEventData, hash_blocks, hash_sequence};
 use tandem_worker::engine::Engine;
 use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
@@ -98,4 +99,36 @@ async fn blocks_are_cached_reported_and_evicted() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn prompts_of_different_salts_share_no_blocks() {
+    let engine = mock(1000.0, config());
+    let mut events = engine.subscribe_kv_events();
+    drop(events.take_snapshot());
+    let salted = |salt: Option<&str>| EngineRequest {
+        cache_salt: salt.map(str::to_owned),
+        ..request(&prompt(64), 1)
+    };
+    let cached = || engine.load().counters.cached_prompt_tokens;
+    for salt in [None, Some("tenant-a"), Some("tenant-b")] {
+        generate(&engine, salted(salt)).await;
+        assert_eq!(cached(), 0, "{salt:?}");
+        // What frontends look for.
+        let scope = HashScope {
+            lora: None,
+            cache_salt: salt,
+        };
+        let expected = hash_blocks(&prompt(64), 16, scope);
+        let mut stored = Vec::new();
+        while stored.len() < expected.len() {
+            let event = events.next().await.unwrap().unwrap();
+            if let KvEventData::Stored(run) = event.data {
+                stored.extend(run.blocks.iter().map(|block| block.tokens_hash));
+            }
+        }
+        assert_eq!(stored, expected, "{salt:?}");
+    }
+    generate(&engine, salted(Some("tenant-a"))).await;
+    assert_eq!(cached(), 48);
 }

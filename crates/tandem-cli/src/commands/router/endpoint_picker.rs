@@ -8,7 +8,6 @@ use anyhow::Result;
 use futures::future::BoxFuture;
 use tandem_frontend::{Form, FrontendError, PickRequest, Picked, Picker, Planes, RoutingArgs};
 use tandem_gateway::{Assignment, EndpointPicker, EndpointSubset, Pick, PickError};
-use tandem_runtime::discovery::EtcdDiscovery;
 use tandem_runtime::{Discovery, Lifecycle};
 use tandem_semantic_router::{Endpoint, RouteRequest};
 use tracing::warn;
@@ -69,8 +68,8 @@ impl EndpointPickerArgs {
         }))
     }
 
-    /// A picker among the workers in etcd.
-    async fn join(&self, lifecycle: &Lifecycle) -> Result<(Picker, Arc<EtcdDiscovery>)> {
+    /// A picker among the workers that discovery knows.
+    async fn join(&self, lifecycle: &Lifecycle) -> Result<(Picker, Arc<dyn Discovery>)> {
         let planes = self.planes.connect(lifecycle).await?;
         let discovery = Arc::clone(&planes.discovery);
         let planes = Planes {
@@ -88,7 +87,7 @@ impl EndpointPickerArgs {
 pub(super) struct WorkerPicker {
     workers: Arc<Workers>,
     /// Where this process has registered, if it has.
-    discovery: Option<Arc<EtcdDiscovery>>,
+    discovery: Option<Arc<dyn Discovery>>,
     lifecycle: Lifecycle,
 }
 

@@ -6,6 +6,10 @@
 mod client;
 mod contact;
 mod keeper;
+mod login;
+#[cfg(test)]
+mod tests;
+mod tls;
 mod watch;
 
 use std::sync::Arc;
@@ -24,6 +28,9 @@ use contact::Contact;
 use keeper::Keeper;
 use watch::Watch;
 
+pub use login::EtcdLogin;
+pub use tls::{EtcdIdentity, EtcdTls};
+
 /// Pause after the first failed attempt; doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between attempts.
@@ -36,6 +43,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 pub struct EtcdOptions {
     /// Addresses of the members; a scheme is optional.
     pub endpoints: Vec<String>,
+    /// Who this process is, if the store asks.
+    pub login: Option<EtcdLogin>,
+    /// How the members are known, where they speak TLS.
+    pub tls: EtcdTls,
     /// How long entries outlive a process that is gone.
     pub lease_ttl: Duration,
     /// Most time to wait for the store at the start.
@@ -59,9 +70,18 @@ impl EtcdDiscovery {
         options: EtcdOptions,
         lifecycle: &Lifecycle,
     ) -> Result<Self, DiscoveryError> {
-        let client = EtcdClient::new(&options.endpoints)?;
+        let client = EtcdClient::new(&options)?;
+        Self::join(client, &options, lifecycle).await
+    }
+
+    async fn join(
+        client: EtcdClient,
+        options: &EtcdOptions,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, DiscoveryError> {
         let deadline = Instant::now() + options.connect_timeout;
         let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
+        retry(deadline, || client.admitted()).await?;
         // Whatever vanished during an outage gets one lease's time to come back.
         let contact = Arc::new(Contact::new(options.lease_ttl));
         let keeper = Keeper::new(

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use tonic::Streaming;
 use tracing::{info, warn};
 
-use super::client::{EtcdClient, EventType, Listing, WatchResponse};
+use super::client::api::WatchResponse;
+use super::client::api::event::EventType;
+use super::client::{EtcdClient, Listing};
 use super::contact::Contact;
 use super::{MAX_PAUSE, MIN_PAUSE};
 use crate::discovery::{DiscoveryError, DiscoveryEvent};
@@ -182,13 +184,14 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::{Event, KeyValue};
+    use super::super::client::api::{Event, KeyValue};
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(10);
 
     fn watch() -> Watch {
-        let client = EtcdClient::new(&["127.0.0.1:1".to_owned()]).unwrap();
+        let nowhere = tonic::transport::Endpoint::from_static("http://127.0.0.1:1");
+        let client = EtcdClient::over(nowhere.connect_lazy());
         let contact = Arc::new(Contact::new(GRACE));
         Watch::new(client, "v1/", GRACE, contact)
     }

@@ -40,6 +40,8 @@ pub(super) struct Sequence {
     /// Prompt tokens that were in a cache; told with the first output.
     pub(super) cached: Option<usize>,
     identities: Vec<BlockIdentity>,
+    /// Keeps its blocks apart from those of other salts.
+    cache_salt: Option<String>,
     sampler: Sampler,
     stop: StopRules,
     total_logprob: f64,
@@ -81,6 +83,7 @@ impl Sequence {
             readmitted: false,
             cached: None,
             identities: Vec::new(),
+            cache_salt: request.cache_salt,
             sampler,
             stop,
             total_logprob: 0.0,
@@ -126,7 +129,11 @@ impl Sequence {
     pub(super) fn identities(&mut self, block_size: usize) -> &[BlockIdentity] {
         let known = self.identities.len() * block_size;
         let rest = &self.tokens[known..];
-        for local in hash_blocks(rest, block_size, HashScope::default()) {
+        let scope = HashScope {
+            lora: None,
+            cache_salt: self.cache_salt.as_deref(),
+        };
+        for local in hash_blocks(rest, block_size, scope) {
             let parent = self.identities.last().map(|identity| identity.sequence);
             self.identities.push(BlockIdentity::after(parent, local));
         }
