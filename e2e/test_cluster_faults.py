@@ -89,7 +89,8 @@ def test_a_worker_killed_before_its_first_token_is_not_noticed(mock: SimpleNames
 def test_a_worker_killed_in_mid_stream_costs_no_request_and_no_token(
     mock: SimpleNamespace,
 ) -> None:
-    tokens = 60
+    # Enough that nobody is done before everybody has begun.
+    tokens = 150
     answers = expected(mock, tokens)
     victim, _ = mock.workers
     made = victim.figure("generated_tokens_total")
