@@ -95,7 +95,7 @@ impl EtcdArgs {
         connected.map_err(|error| {
             let context = match error {
                 DiscoveryError::Denied(_) => {
-                    format!("{endpoints} lets nobody in without the right --etcd-user and --etcd-password")
+                    format!("failed to log in to etcd at {endpoints}; see --etcd-user")
                 }
                 _ => format!("failed to reach etcd at {endpoints}; see --etcd-endpoints"),
             };

@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 /// Time in which everything is as it was before the faults.
 const RECOVERY: Duration = Duration::from_secs(30);
-/// When faults begin and end.
-const FAULTS: Range<u64> = 1_000..20_000;
+/// When faults begin, after some calls are complete, and when the last one does; in milliseconds.
+const FAULTS: Range<u64> = 5_000..25_000;
 /// Calls at a time.
 const CALLS: usize = 8;
 
