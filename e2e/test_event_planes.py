@@ -53,12 +53,12 @@ def test_a_cluster_needs_nothing_but_a_directory(cluster: Cluster, tmp_path: Pat
     directory = ("--discovery-backend", "file", "--discovery-dir", str(tmp_path))
     flags = ("--namespace", "alone", *directory, "--event-plane", "zmq", *NOWHERE)
     flags += ("--etcd-endpoints", "http://127.0.0.1:1")
-    kinds = (["--is-prefill-worker"], [])
+    kinds = (["--is-prefill-worker"], [], [])
     workers = [cluster.worker("--threads", "1", *flags, *kind) for kind in kinds]
     frontend = cluster.frontend(*flags).wait_until_ready()
     for worker in workers:
         worker.wait_until_ready()
-    wait_for_instances(frontend, 2)
+    wait_for_instances(frontend, 3)
     text = long_text("sorrel")
     mark = frontend.log.mark()
 
@@ -67,7 +67,8 @@ def test_a_cluster_needs_nothing_but_a_directory(cluster: Cluster, tmp_path: Pat
         return max(blocks for _, blocks in frontend.selections(mark))
 
     eventually(lambda: cached() >= 36)
-    workers[1].stop()
-    wait_for_instances(frontend, 1)
-    for node in (frontend, workers[0]):
+    workers[2].stop()
+    wait_for_instances(frontend, 2)
+    assert post(frontend.frontend, CHAT, body(text)).status == 200
+    for node in (frontend, *workers[:2]):
         node.stop()
