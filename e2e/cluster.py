@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -42,9 +43,10 @@ def eventually(check: Callable[[], object], timeout: float = 15.0):
 class Service:
     """A server that can be killed and started again with the same port and data."""
 
-    def __init__(self, command: list[str], port: int, log: Path) -> None:
+    def __init__(self, command: list[str], port: int, data: Path, log: Path) -> None:
         self.command = command
         self.port = port
+        self.data = data
         self._log = log
         self._process: subprocess.Popen | None = None
         self.start()
@@ -64,6 +66,13 @@ class Service:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def forget(self) -> None:
+        """Loses all data."""
+        shutil.rmtree(self.data)
 
 
 class Node(Tandem):
@@ -114,12 +123,16 @@ class Cluster:
                 f"--initial-cluster=default={peers}",
             ],
             port,
+            directory / "etcd",
             directory / "etcd.log",
         )
         nats, self.monitor = free_port(), free_port()
         flags = ["-js", "-a", "127.0.0.1", "-p", str(nats), "-m", str(self.monitor)]
         self.nats = Service(
-            [NATS, *flags, "-sd", str(directory / "nats")], nats, directory / "nats.log"
+            [NATS, *flags, "-sd", str(directory / "nats")],
+            nats,
+            directory / "nats",
+            directory / "nats.log",
         )
         self.env = env | {
             "ETCD_ENDPOINTS": client,
@@ -211,6 +224,49 @@ class Crowd:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Throng:
+    """Many clients, each of which asks again as soon as it has its answer, until stopped."""
+
+    def __init__(self, size: int, port: int, texts: list[str], tokens: int, model: str) -> None:
+        self._port, self._tokens, self._model = port, tokens, model
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self.answers: dict[str, set[str]] = {text: set() for text in texts}
+        """The different answers to each text."""
+        self.failures: list[Exception] = []
+        self.done = 0
+        self._threads = [
+            threading.Thread(target=self._ask, args=(texts[i % len(texts)],), daemon=True)
+            for i in range(size)
+        ]
+
+    def _ask(self, text: str) -> None:
+        while not self._stopping.is_set():
+            try:
+                answer = streamed(self._port, text, self._tokens, self._model)
+            except Exception as failure:  # Whatever it is, the client has no answer.
+                with self._lock:
+                    self.failures.append(failure)
+            else:
+                with self._lock:
+                    self.answers[text].add(answer)
+                    self.done += 1
+
+    @property
+    def running(self) -> int:
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def __enter__(self) -> Throng:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(60)
 
 
 class Traffic:

@@ -126,12 +126,15 @@ def test_a_worker_that_is_asked_to_leave_finishes_its_work(
     assert migrations(mock) == 0
 
 
-def test_a_worker_that_hangs_is_given_up_when_its_lease_is_gone(cluster: Cluster) -> None:
-    """A process that is stopped, not killed: its connections stay open."""
-    scope = ("--namespace", "hang")
+@pytest.mark.parametrize("plane", ["tcp", "nats"])
+def test_a_worker_that_hangs_is_given_up_when_its_lease_is_gone(
+    cluster: Cluster, plane: str
+) -> None:
+    """A process that is stopped, not killed: its connections stay open, and new ones are made."""
+    scope = ("--namespace", f"hang-{plane}")
     flags = ("--engine", "mock", "--served-model-name", "mock")
     workers = [cluster.worker(*flags, *scope).wait_until_ready() for _ in range(2)]
-    mode = ("--router-mode", "round-robin", "--stall-timeout", "1")
+    mode = ("--router-mode", "round-robin", "--stall-timeout", "1", "--request-plane", plane)
     frontend = cluster.frontend(*mode, *scope).wait_until_ready()
     wait_for_instances(frontend, 2)
     tokens = 200
@@ -140,11 +143,12 @@ def test_a_worker_that_hangs_is_given_up_when_its_lease_is_gone(cluster: Cluster
         answers = crowd.results()
     victim = workers[0]
     made = victim.figure("generated_tokens_total")
-    with Crowd(len(TEXTS)) as crowd:
+    with Crowd(2 * len(TEXTS)) as crowd:
         crowd.ask([frontend.frontend], TEXTS, tokens, "mock")
         eventually(lambda: victim.figure("generated_tokens_total") > made + 100)
         victim.signal(signal.SIGSTOP)
-        assert crowd.results() == answers
+        crowd.ask([frontend.frontend], TEXTS, tokens, "mock")
+        assert crowd.results() == 2 * answers
     assert frontend.metrics().value(MIGRATIONS, model="mock") >= len(TEXTS) // 3
     victim.kill()
     for node in (frontend, workers[1]):

@@ -1,4 +1,4 @@
-"""Spans of a request from the gateway to the frontend, as lines on standard output."""
+"""Spans of a request from the gateway to the workers, as lines on standard output."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_a_request_is_one_trace_through_both_planes(
     for name in ["semantic_router.upstream.request", "frontend.request"]:
         assert seen[name]["parent_span_id"] == received["span_id"], name
         assert seen[name]["attributes"]["model.name"] == model
-    assert seen["frontend.request"]["attributes"]["request.id"] == "r-1"
+    for name in ["frontend.request", "worker.request"]:
+        assert seen[name]["attributes"]["request.id"] == "r-1"
+    assert seen["worker.request"]["parent_span_id"] == seen["frontend.request"]["span_id"]
 
 
 def test_a_caller_that_records_nothing_is_followed(up, model: str, tmp_path: Path) -> None:

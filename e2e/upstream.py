@@ -128,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         if upstream.stream is not None:
             self._stream(upstream.stream)
             return
-        choice = {"index": 0, "message": {"role": "assistant", "content": content}}
+        message = {"role": "assistant", "content": content}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
         answer = json.dumps({"id": "x", "choices": [choice], "usage": USAGE}).encode()
         if "gzip" in headers.get("accept-encoding", ""):
             answer = gzip.compress(answer)

@@ -1,4 +1,4 @@
-//! Generates a client of etcd from the description of its API, without `protoc`.
+//! Generates a client of etcd, and a server, from the description of its API, without `protoc`.
 
 use std::error::Error;
 
@@ -8,8 +8,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(["etcd.proto"], [FOLDER])?;
     let mut config = tonic_prost_build::Config::new();
     config.bytes(["."]);
+    // The server is for tests.
     tonic_prost_build::configure()
-        .build_server(false)
         .build_transport(false)
         .compile_fds_with_config(files, config)?;
     Ok(())

@@ -38,7 +38,16 @@ decisions:
         configuration: {pii_types_denied: [US_SSN], scan_response: true, action: redact}
       - type: response_jailbreak
         configuration: {action: block}
-keyword_rules: [{name: lawsuit, operator: OR, keywords: [lawsuit]}]
+  - name: timetable_decision
+    priority: 10
+    rules: {operator: OR, conditions: [{type: keyword, name: timetable}]}
+    modelRefs: [{model: small}]
+    plugins:
+      - type: semantic-cache
+        configuration: {enabled: true, scope: global}
+keyword_rules:
+  - {name: lawsuit, operator: OR, keywords: [lawsuit]}
+  - {name: timetable, operator: OR, keywords: [timetable]}
 """
 """Two models, so that a request can be seen to change its way."""
 

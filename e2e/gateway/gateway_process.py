@@ -21,7 +21,7 @@ class Gateway(Tandem):
             self.stop()
             raise AssertionError(f"the gateway did not become ready\n{self.story()}")
         address = self.out.wait_for(r"^gateway https?://")
-        self.gateway = int(re.search(r":(\d+)$", address)[1])
+        self.gateway = int(re.search(r"^gateway \S+:(\d+)", address)[1])
         return self
 
     def metrics(self, port: int | None = None) -> Metrics:

@@ -133,3 +133,14 @@ impl CacheArgs {
             .unwrap_or_else(|| std::env::temp_dir().join("tandem"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_flags_of_a_command_collide() {
+        Args::command().debug_assert();
+    }
+}

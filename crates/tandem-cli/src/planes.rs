@@ -1,19 +1,25 @@
 //! How the processes of a cluster reach each other: the flags, and the connections.
 
+mod etcd;
+mod nats;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use tandem_runtime::discovery::{EtcdDiscovery, EtcdOptions, FileDiscovery, FileOptions};
-use tandem_runtime::messaging::NatsMessaging;
-use tandem_runtime::nats::{self, NatsLogin, NatsOptions};
+use tandem_runtime::discovery::{FileDiscovery, FileOptions};
+use tandem_runtime::messaging::{MessagingError, NatsMessaging, ZmqMessaging};
+use tandem_runtime::nats::Client;
 use tandem_runtime::request_plane::{
     NetworkOptions, NetworkRequestPlane, Preference, reachable_host,
 };
-use tandem_runtime::{Discovery, Lifecycle};
+use tandem_runtime::{Discovery, Lifecycle, Messaging};
+
+use etcd::EtcdArgs;
+use nats::NatsArgs;
 
 /// How to reach discovery, NATS and the other processes.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,58 +39,15 @@ pub(crate) struct PlaneArgs {
     )]
     discovery_dir: Option<PathBuf>,
 
-    /// Addresses of etcd's members, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESSES",
-        value_delimiter = ',',
-        default_value = "http://localhost:2379",
-        env = "ETCD_ENDPOINTS"
-    )]
-    etcd_endpoints: Vec<String>,
+    #[command(flatten)]
+    etcd: EtcdArgs,
 
-    /// Seconds that a killed process stays registered
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "ETCD_LEASE_TTL",
-        value_parser = clap::value_parser!(u64).range(2..))]
-    etcd_lease_ttl: u64,
+    #[command(flatten)]
+    nats: NatsArgs,
 
-    /// Addresses of the NATS servers, separated by commas
-    #[arg(
-        long,
-        value_name = "ADDRESSES",
-        default_value = "nats://localhost:4222",
-        env = "NATS_SERVER"
-    )]
-    nats_server: String,
-
-    /// Name to log in to NATS with
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "user",
-        env = "NATS_AUTH_USERNAME"
-    )]
-    nats_user: String,
-
-    /// Password to log in to NATS with
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        default_value = "user",
-        hide_default_value = true,
-        hide_env_values = true,
-        env = "NATS_AUTH_PASSWORD"
-    )]
-    nats_password: String,
-
-    /// Token to log in to NATS with, instead of name and password
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        hide_env_values = true,
-        env = "NATS_AUTH_TOKEN"
-    )]
-    nats_token: Option<String>,
+    /// How KV events and the load of workers travel; all processes must agree
+    #[arg(long, value_enum, default_value_t = EventPlane::Nats, env = "DYN_EVENT_PLANE")]
+    event_plane: EventPlane,
 
     /// Seconds that NATS keeps KV events for frontends that come later
     #[arg(
@@ -132,10 +95,20 @@ pub(crate) enum Plane {
     Nats,
 }
 
+/// How events travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EventPlane {
+    /// Through NATS
+    Nats,
+    /// Over ZMQ, from each process to each; without NATS, so that workers and frontends of Dynamo
+    /// 0.6.1 are out of reach
+    Zmq,
+}
+
 /// The connections of a process.
 pub(crate) struct ConnectedPlanes {
     pub(crate) discovery: Arc<dyn Discovery>,
-    pub(crate) messaging: Arc<NatsMessaging>,
+    pub(crate) messaging: Arc<dyn Messaging>,
     pub(crate) requests: Arc<NetworkRequestPlane>,
 }
 
@@ -145,27 +118,15 @@ impl PlaneArgs {
         self.rpc_host.unwrap_or_else(reachable_host)
     }
 
-    /// Connects to discovery and NATS; `lifecycle` ends the connections.
+    /// Connects to discovery, and to NATS if events or requests take it; `lifecycle` ends the
+    /// connections.
     pub(crate) async fn connect(&self, lifecycle: &Lifecycle) -> Result<ConnectedPlanes> {
+        if self.event_plane == EventPlane::Zmq && self.request_plane == Plane::Nats {
+            bail!("--request-plane nats needs NATS, and --event-plane zmq does without: drop one");
+        }
         let connect_timeout = Duration::from_secs(self.connect_timeout);
-        let login = match &self.nats_token {
-            Some(token) => NatsLogin::Token(token.clone()),
-            None => NatsLogin::Password {
-                user: self.nats_user.clone(),
-                password: self.nats_password.clone(),
-            },
-        };
-        let options = NatsOptions {
-            server: self.nats_server.clone(),
-            login,
-            connect_timeout,
-        };
-        let client = async {
-            nats::connect(&options)
-                .await
-                .context("failed to reach NATS; see --nats-server")
-        };
-        let (discovery, client) = tokio::try_join!(self.discovery(lifecycle), client)?;
+        let discovery = self.discovery(connect_timeout, lifecycle);
+        let (discovery, client) = tokio::try_join!(discovery, self.nats(connect_timeout))?;
         let network = NetworkOptions {
             host: self.host(),
             preference: match self.request_plane {
@@ -173,37 +134,57 @@ impl PlaneArgs {
                 Plane::Nats => Preference::Nats,
             },
         };
-        let max_age = Duration::from_secs(self.nats_stream_max_age);
+        let messaging: Arc<dyn Messaging> = match client.clone() {
+            Some(client) => {
+                let max_age = Duration::from_secs(self.nats_stream_max_age);
+                Arc::new(NatsMessaging::new(client, Some(max_age)))
+            }
+            None => Arc::new(ZmqMessaging::new(discovery.clone(), self.host(), lifecycle)),
+        };
         Ok(ConnectedPlanes {
             discovery,
-            messaging: Arc::new(NatsMessaging::new(client.clone(), Some(max_age))),
+            messaging,
             requests: Arc::new(NetworkRequestPlane::new(client, network, lifecycle)),
         })
     }
 
-    async fn discovery(&self, lifecycle: &Lifecycle) -> Result<Arc<dyn Discovery>> {
-        let lease_ttl = Duration::from_secs(self.etcd_lease_ttl);
+    async fn discovery(
+        &self,
+        timeout: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Result<Arc<dyn Discovery>> {
         if let (DiscoveryBackend::File, Some(directory)) =
             (self.discovery_backend, &self.discovery_dir)
         {
             let options = FileOptions {
                 directory: directory.clone(),
-                lease_ttl,
+                lease_ttl: self.etcd.lease_ttl(),
             };
             let discovery = FileDiscovery::open(options, lifecycle).await;
             let discovery = discovery.context("failed to use --discovery-dir")?;
             return Ok(Arc::new(discovery));
         }
-        let options = EtcdOptions {
-            endpoints: self.etcd_endpoints.clone(),
-            lease_ttl,
-            connect_timeout: Duration::from_secs(self.connect_timeout),
-        };
-        let discovery = EtcdDiscovery::connect(options, lifecycle).await;
-        let discovery = discovery.with_context(|| {
-            let endpoints = self.etcd_endpoints.join(",");
-            format!("failed to reach etcd at {endpoints}; see --etcd-endpoints")
-        })?;
+        let discovery = self.etcd.connect(timeout, lifecycle).await?;
         Ok(Arc::new(discovery))
     }
+
+    async fn nats(&self, timeout: Duration) -> Result<Option<Client>> {
+        if self.event_plane == EventPlane::Zmq {
+            return Ok(None);
+        }
+        let options = self.nats.options(timeout);
+        let client = tandem_runtime::nats::connect(&options).await;
+        client.map(Some).map_err(explain)
+    }
+}
+
+/// Says which flags help.
+fn explain(error: MessagingError) -> anyhow::Error {
+    let context = match error {
+        MessagingError::Denied(_) => {
+            "NATS does not let this process in; see the flags that begin with --nats"
+        }
+        MessagingError::Unavailable(_) => "failed to reach NATS; see --nats-server",
+    };
+    anyhow::Error::new(error).context(context)
 }

@@ -13,12 +13,11 @@ pub(crate) fn export(args: &Args) -> Option<Export> {
         Command::Router(router) => ("tandem-router", Some(router.config())),
         Command::Gateway(gateway) => ("tandem-gateway", Some(gateway.config())),
         Command::Frontend(_) => ("tandem-frontend", None),
-        // Workers have no spans, and the others serve nobody.
-        Command::Worker(_)
-        | Command::Classify(_)
-        | Command::Eval(_)
-        | Command::Route(_)
-        | Command::Config(_) => return None,
+        Command::Worker(_) => ("tandem-worker", None),
+        // The others serve nobody.
+        Command::Classify(_) | Command::Eval(_) | Command::Route(_) | Command::Config(_) => {
+            return None;
+        }
     };
     let configured = configured.and_then(commands::configured_tracing);
     let service = args.otlp_service_name.as_deref();

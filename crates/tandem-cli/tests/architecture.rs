@@ -53,7 +53,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Outside crates that only some of ours may know.
 const OWNERS: &[(&str, &[&str])] = &[
     ("async-nats", &["tandem-runtime"]),
-    ("tonic", &["tandem-runtime", "tandem-gateway"]),
+    (
+        "tonic",
+        &["tandem-runtime", "tandem-gateway", "tandem-semantic-router"],
+    ),
+    ("redis", &["tandem-semantic-router"]),
     (
         "axum",
         &["tandem-runtime", "tandem-gateway", "tandem-frontend"],

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tandem_kv_router::{ApproximateConfig, IndexConfig, RouterConfig, TierWeights};
 
+use crate::prefill_policy::PrefillPolicy;
+
 /// Settings of the frontend. Each has one home: the command line flag of the same name.
 #[derive(Debug, Clone, clap::Args)]
 pub struct FrontendArgs {
@@ -19,6 +21,16 @@ pub struct FrontendArgs {
     /// letting the decode worker do it
     #[arg(long)]
     pub enforce_disagg: bool,
+
+    /// Requests at a prefill worker from which on prompts stay with the decode worker; without it,
+    /// only the time that they wait counts
+    #[arg(long, value_name = "REQUESTS")]
+    pub max_prefill_queue_size: Option<usize>,
+
+    /// Times longer that a prompt may take by way of a prefill worker, because others are ahead of
+    /// it there, before the decode worker computes it
+    #[arg(long, default_value_t = 2.0, value_name = "TIMES", value_parser = non_negative)]
+    pub max_prefill_slowdown: f64,
 
     /// Seconds of silence after which a worker that is not registered any more is given up
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = non_negative)]
@@ -85,7 +97,12 @@ pub struct RoutingArgs {
     pub no_track_active_blocks: bool,
 
     /// Prompts with at most this many uncached tokens are not sent to a prefill worker
-    #[arg(long, default_value_t = 32, value_name = "TOKENS")]
+    #[arg(
+        long,
+        default_value_t = 32,
+        value_name = "TOKENS",
+        visible_alias = "max-local-prefill-length"
+    )]
     pub max_local_prefill: usize,
 }
 
@@ -140,6 +157,16 @@ impl RoutingArgs {
 }
 
 impl FrontendArgs {
+    /// When prefill workers are passed over.
+    pub(crate) const fn prefill_policy(&self) -> PrefillPolicy {
+        PrefillPolicy {
+            max_local_prefill: self.routing.max_local_prefill,
+            max_queue: self.max_prefill_queue_size,
+            max_slowdown: self.max_prefill_slowdown,
+            enforced: self.enforce_disagg,
+        }
+    }
+
     /// Largest request body in bytes.
     pub fn body_limit_bytes(&self) -> usize {
         self.body_limit.saturating_mul(1024 * 1024)

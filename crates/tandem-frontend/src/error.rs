@@ -1,11 +1,13 @@
 //! Why a request was not served, and what the client sees of it.
 
+use std::any::Any;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::WorkerFailure;
 use tandem_protocol::openai::{ErrorBody, InvalidParameter};
+use tandem_protocol::{ErrorKind, Fault};
 use tandem_runtime::http::BodyError;
 use tracing::error;
 
@@ -61,6 +63,16 @@ pub enum FrontendError {
 }
 
 impl FrontendError {
+    /// The error that a panic while a request was served is.
+    pub(crate) fn from_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown panic");
+        Self::Internal(format!("request handler panicked: {text}"))
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -79,19 +91,24 @@ impl FrontendError {
 
     /// The OpenAI error body. What only an operator can act on is logged here, not sent.
     pub fn body(&self) -> ErrorBody {
-        let message = match self.kind() {
-            ErrorKind::Upstream { .. } | ErrorKind::Internal => {
-                error!(error = %self, "request failed");
-                "the server failed to process the request".to_owned()
-            }
-            _ => self.to_string(),
+        let kind = self.kind();
+        let inside = match self {
+            // What a worker says is meant for clients only where they are at fault.
+            Self::Worker(_) => kind.fault() != Fault::Client,
+            _ => matches!(kind, ErrorKind::Upstream { .. } | ErrorKind::Internal),
+        };
+        let message = if inside {
+            error!(error = %self, "request failed");
+            "the server failed to process the request".to_owned()
+        } else {
+            self.to_string()
         };
         let param = match self {
             Self::Invalid(invalid) => invalid.param.clone(),
             Self::UnknownModel { .. } => Some("model".to_owned()),
             _ => None,
         };
-        ErrorBody::new(self.kind(), message, param)
+        ErrorBody::new(kind, message, param)
     }
 }
 

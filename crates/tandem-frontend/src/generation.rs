@@ -10,16 +10,26 @@ use futures::stream;
 use serde_json::Value;
 use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
-use tandem_protocol::engine::{Annotated, EngineOutput, EngineRequest, WorkerFailure};
+use tandem_protocol::engine::{EngineOutput, EngineRequest, WorkerFailure, compact};
 use tandem_runtime::RequestPlane;
-use tandem_runtime::request_plane::{CallError, Responses};
+use tandem_runtime::request_plane::{CallError, Encoding, Request, Responses};
 use tracing::{debug, warn};
 
 use crate::choice::Outputs;
 use crate::error::FrontendError;
-use crate::metrics::{FallbackLabels, Metrics, ModelLabels};
+use crate::metrics::{Fallback, FallbackLabels, Metrics, ModelLabels};
 use crate::model_registry::Model;
+use crate::prefill_policy::PrefillPolicy;
 use crate::worker_pool::{Chosen, NoChoice, WorkerChoice, WorkerPool};
+
+/// Where a generation comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// Names the request in logs.
+    pub request_id: String,
+    /// The span of the request, if it is exported.
+    pub traceparent: Option<String>,
+}
 
 /// What every generation needs.
 #[derive(Clone)]
@@ -28,12 +38,10 @@ pub(crate) struct Dispatcher {
     pub plane: Arc<dyn RequestPlane>,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Prompts with at most this many uncached tokens stay with the decode worker.
-    pub max_local_prefill: usize,
+    /// When prefill workers are passed over.
+    pub prefill_policy: PrefillPolicy,
     /// Times a request may move to another worker.
     pub migration_limit: u32,
-    /// Whether a prompt that no prefill worker computes is refused.
-    pub enforce_disagg: bool,
     /// Silence after which a worker that is not registered any more is given up.
     pub stall_timeout: Duration,
 }
@@ -44,7 +52,7 @@ impl Dispatcher {
         &self,
         model: Arc<Model>,
         request: EngineRequest,
-        request_id: &str,
+        origin: Origin,
     ) -> Outputs {
         let generation = Generation {
             job: Job {
@@ -54,7 +62,7 @@ impl Dispatcher {
                 },
                 model,
                 request,
-                request_id: request_id.to_owned(),
+                origin,
             },
             leg: None,
             lost: Vec::new(),
@@ -105,7 +113,7 @@ struct Job {
     model: Arc<Model>,
     /// What the next worker would have to do: grows by what was generated so far.
     request: EngineRequest,
-    request_id: String,
+    origin: Origin,
 }
 
 /// A worker at work. Dropping it stops the worker.
@@ -148,7 +156,7 @@ impl Generation {
     }
 
     fn receive(&mut self, bytes: &Bytes) -> Result<EngineOutput, FrontendError> {
-        let annotated: Annotated<EngineOutput> = match serde_json::from_slice(bytes) {
+        let annotated = match compact::decode(bytes) {
             Ok(annotated) => annotated,
             Err(error) => {
                 return self.fail(FrontendError::Worker(WorkerFailure {
@@ -193,7 +201,7 @@ impl Generation {
 
     /// Leaves `worker` alone from now on.
     fn lose(&mut self, worker: u64, error: &CallError) {
-        warn!(request_id = %self.job.request_id, worker, %error, "lost a worker");
+        warn!(request_id = %self.job.origin.request_id, worker, %error, "lost a worker");
         self.job.model.decode.inhibit(worker);
         self.lost.push(worker);
     }
@@ -214,7 +222,7 @@ impl Generation {
         self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
-                request_id: &self.job.request_id,
+                request_id: &self.job.origin.request_id,
                 prompt: &prompt,
                 remote_prefill: self.job.request.disaggregated_params.is_some(),
                 excluded: &self.lost,
@@ -253,60 +261,75 @@ impl Generation {
 impl Job {
     /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
     async fn remote_prefill(&self, prompt: &Prompt) -> Result<Option<Value>, FrontendError> {
-        let refused = || {
-            let model = self.model.card.display_name.clone();
-            let enforced = self.dispatcher.enforce_disagg;
-            enforced.then_some(FrontendError::NoPrefill(model))
-        };
-        let Some(pool) = self.model.prefill.load_full() else {
-            return refused().map_or(Ok(None), Err);
-        };
+        let policy = &self.dispatcher.prefill_policy;
+        let pool = self.model.prefill.load_full();
+        if pool.is_none() && !policy.enforced {
+            return Ok(None);
+        }
         let metrics = &self.dispatcher.metrics;
-        if self.model.decode.least_uncached(prompt) <= self.dispatcher.max_local_prefill {
+        if policy.is_short(self.model.decode.least_uncached(prompt)) {
             metrics.local_prefills.get_or_create(&self.labels).inc();
             return Ok(None);
         }
-        match self.prefill_leg(&pool, prompt).await {
+        let computed = match pool {
+            Some(pool) => self.prefill_leg(&pool, prompt).await,
+            None => Err(Fallback::no_worker),
+        };
+        match computed {
             Ok(params) => {
                 metrics.remote_prefills.get_or_create(&self.labels).inc();
                 Ok(Some(params))
             }
-            Err(reason) => {
-                warn!(
-                    request_id = %self.request_id,
-                    reason,
-                    enforced = self.dispatcher.enforce_disagg,
-                    "remote prefill failed, the decode worker has to compute the prompt"
-                );
-                metrics
-                    .prefill_fallbacks
-                    .get_or_create(&FallbackLabels { reason })
-                    .inc();
-                refused().map_or(Ok(None), Err)
-            }
+            Err(reason) => self.without_prefill(reason),
         }
+    }
+
+    /// Leaves the prompt to the decode worker, if that is allowed.
+    fn without_prefill(&self, reason: Fallback) -> Result<Option<Value>, FrontendError> {
+        let enforced = self.dispatcher.prefill_policy.enforced;
+        warn!(
+            request_id = %self.origin.request_id,
+            ?reason,
+            enforced,
+            "no prefill worker computes the prompt, it is the decode worker's"
+        );
+        let fallbacks = &self.dispatcher.metrics.prefill_fallbacks;
+        fallbacks.get_or_create(&FallbackLabels { reason }).inc();
+        if enforced {
+            let model = self.model.card.display_name.clone();
+            return Err(FrontendError::NoPrefill(model));
+        }
+        Ok(None)
     }
 
     async fn prefill_leg(
         &self,
         pool: &Arc<WorkerPool>,
         prompt: &Prompt,
-    ) -> Result<Value, &'static str> {
+    ) -> Result<Value, Fallback> {
         let choice = WorkerChoice {
-            request_id: &self.request_id,
+            request_id: &self.origin.request_id,
             prompt,
             remote_prefill: false,
             excluded: &[],
         };
         let chosen = pool.choose(choice).map_err(|no_choice| match no_choice {
-            NoChoice::Nobody => "no_worker",
-            NoChoice::AllBusy => "busy",
+            NoChoice::Nobody => Fallback::no_worker,
+            NoChoice::AllBusy => Fallback::busy,
         })?;
+        if let Some(here) = self.model.decode.least_backlog(prompt)
+            && self
+                .dispatcher
+                .prefill_policy
+                .passes_over(&chosen.backlog(), &here)
+        {
+            return Err(Fallback::queue);
+        }
         let worker = chosen.instance.instance_id;
         let lost = |error: CallError| {
             debug!(worker, %error, "prefill worker does not answer");
             pool.inhibit(worker);
-            "call_failed"
+            Fallback::call_failed
         };
         let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
         let first = self
@@ -316,12 +339,11 @@ impl Job {
             .unwrap_or(Err(CallError::StreamEnded))
             .map_err(lost)?;
         chosen.prefill_completed();
-        let annotated: Annotated<EngineOutput> =
-            serde_json::from_slice(&first).map_err(|_| "no_params")?;
-        annotated
+        compact::decode(&first)
+            .map_err(|_| Fallback::no_params)?
             .data
             .and_then(|output| output.disaggregated_params)
-            .ok_or("no_params")
+            .ok_or(Fallback::no_params)
     }
 
     async fn call(&self, chosen: &Chosen, request: &EngineRequest) -> Result<Responses, CallError> {
@@ -331,9 +353,11 @@ impl Job {
             ..request.clone()
         };
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");
-        self.dispatcher
-            .plane
-            .call(&chosen.instance, &self.request_id, body.into())
-            .await
+        let request = Request {
+            encoding: Encoding::Compact,
+            traceparent: self.origin.traceparent.clone(),
+            ..Request::new(&self.origin.request_id, body)
+        };
+        self.dispatcher.plane.call(&chosen.instance, request).await
     }
 }

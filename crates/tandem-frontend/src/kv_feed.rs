@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use rand::seq::SliceRandom;
 use tandem_protocol::kv::{KvSnapshot, RouterEvent};
+use tandem_runtime::request_plane::Request;
 use tandem_runtime::{Instance, InstanceWatch, Lifecycle, RequestPlane};
 use tracing::{debug, warn};
 
@@ -205,7 +206,7 @@ impl Feed {
 async fn snapshot(plane: &dyn RequestPlane, instance: &Instance) -> Result<KvSnapshot, String> {
     let answer = async {
         let mut answers = plane
-            .call(instance, "kv-snapshot", bytes::Bytes::from_static(b"{}"))
+            .call(instance, Request::new("kv-snapshot", "{}"))
             .await
             .map_err(|error| error.to_string())?;
         let first = answers.next().await.ok_or("no answer")?;

@@ -36,7 +36,7 @@ impl LoadBoard {
             return;
         };
         let prompts = PromptPrefixes::of(&body);
-        let pool = model.prefill.load_full();
+        let pool = model.prefill_workers();
         let load = pool.as_ref().unwrap_or(&model.decode).load();
         let block_size = model.decode.block_size() as u64;
         let capacity = load.total_blocks.saturating_mul(block_size);
@@ -81,9 +81,8 @@ impl LoadBoard {
 
 fn load(model: &Model, waiting_requests: u64, since: u64) -> ModelLoad {
     let decode = model.decode.load();
-    let prefill = model.prefill.load_full();
+    let prefill = model.prefill_workers();
     let computing = prefill.as_ref().map(|pool| pool.load());
-    let computing = computing.filter(|load| load.workers > 0);
     let by_decode = model.decode.prefill_line();
     let line = match &prefill {
         // A prompt that was computed elsewhere has to come over.

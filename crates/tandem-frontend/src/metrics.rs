@@ -61,11 +61,30 @@ enum Status {
     error,
 }
 
-/// Why the decode worker computed a prompt itself although a prefill worker exists.
+/// Label of prompts that no prefill worker computed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FallbackLabels {
-    /// `no_worker`, `busy`, `call_failed` or `no_params`.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Fallback,
+}
+
+/// Why no prefill worker computed a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(
+    non_camel_case_types,
+    reason = "the variant names are the label values"
+)]
+pub(crate) enum Fallback {
+    /// There is none.
+    no_worker,
+    /// All of them have too many KV blocks in use.
+    busy,
+    /// Its queue is too long.
+    queue,
+    /// It did not answer.
+    call_failed,
+    /// Its answer does not say where the KV blocks are.
+    no_params,
 }
 
 /// The families. Histograms are created on first use of a model.
@@ -85,7 +104,7 @@ pub(crate) struct Metrics {
     pub remote_prefills: Family<ModelLabels, Counter>,
     /// Requests whose prompt was short or cached enough to be computed by the decode worker.
     pub local_prefills: Family<ModelLabels, Counter>,
-    /// Requests that fell back to the decode worker.
+    /// Requests whose prompt no prefill worker computed, although one should have.
     pub prefill_fallbacks: Family<FallbackLabels, Counter>,
     /// Requests that moved to another worker after theirs was lost.
     pub migrations: Family<ModelLabels, Counter>,
@@ -130,7 +149,7 @@ impl Metrics {
         );
         registry.register(
             "prefill_fallbacks",
-            "Requests whose remote prefill failed",
+            "Requests whose prompt no prefill worker computed, although one should have",
             metrics.prefill_fallbacks.clone(),
         );
         registry.register(

@@ -36,7 +36,8 @@ pub(crate) struct Model {
     pub template: Option<ChatTemplate>,
     /// Workers that answer.
     pub decode: Arc<WorkerPool>,
-    /// Workers that only compute prompts; they come and go.
+    /// Workers that only compute prompts. They come and go; the pool stays when the last one has
+    /// gone, so that prompts which miss them are noticed.
     pub prefill: ArcSwapOption<WorkerPool>,
     /// The prompts that its workers should have cached.
     pub prefixes: Mutex<ServedPrefixes>,
@@ -51,6 +52,12 @@ impl Model {
             cache_salt: request.cache_salt.as_deref(),
         };
         Prompt::new(&request.token_ids, self.decode.block_size(), scope)
+    }
+
+    /// The workers that only compute prompts, if there are any now.
+    pub(crate) fn prefill_workers(&self) -> Option<Arc<WorkerPool>> {
+        let pool = self.prefill.load_full();
+        pool.filter(|pool| !pool.instances().current().is_empty())
     }
 }
 
@@ -187,19 +194,24 @@ impl Follower {
                 model
             }
         };
-        match (self.card_of(name, true), model.prefill.load_full()) {
-            (Some((endpoint, card)), None) => {
-                info!(model_name = name, "prefill workers joined");
-                model
-                    .prefill
-                    .store(Some(self.pools.start(&endpoint, (&card).into())));
-            }
-            (None, Some(pool)) => {
-                info!(model_name = name, "prefill workers left");
-                model.prefill.store(None);
-                pool.stop();
-            }
-            _ => {}
+        if let Some((endpoint, card)) = self.card_of(name, true) {
+            self.add_prefill(&model, &endpoint, &card);
+        }
+    }
+
+    fn add_prefill(&self, model: &Model, endpoint: &EndpointId, card: &ModelCard) {
+        let known = model.prefill.load_full();
+        if known
+            .as_ref()
+            .is_some_and(|pool| pool.endpoint() == endpoint)
+        {
+            return;
+        }
+        info!(model_name = %card.display_name, %endpoint, "prefill workers joined");
+        let pool = self.pools.start(endpoint, card.into());
+        model.prefill.store(Some(pool));
+        if let Some(gone) = known {
+            gone.stop();
         }
     }
 

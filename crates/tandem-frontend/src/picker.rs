@@ -332,7 +332,7 @@ fn demand(
         }
     };
     let pool = Arc::clone(&model.decode);
-    let prefill = model.prefill.load().is_some();
+    let prefill = model.prefill_workers().is_some();
     let mut prompts = Vec::new();
     for one in &prepared {
         let prompt = model.prompt(&one.engine);

@@ -27,6 +27,17 @@ pub(crate) struct PrefillLine {
     pub slope: f64,
 }
 
+impl PrefillLine {
+    /// Seconds that it takes until `tokens` are computed.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "tokens are far below 2^53, where the cast is exact"
+    )]
+    pub(crate) fn seconds(&self, tokens: usize) -> f64 {
+        self.slope.mul_add(tokens as f64, self.floor)
+    }
+}
+
 impl PrefillFit {
     /// A prompt was computed this long after it was sent, `tokens` having had to be computed.
     #[allow(

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -143,7 +144,12 @@ fn event_stream(writer: Writer) -> Response {
             HeaderValue::from_static("no"),
         ),
     ];
-    (headers, Body::from_stream(writer.events())).into_response()
+    // A panic must not cut the answer off without a word.
+    let events = AssertUnwindSafe(writer.events()).catch_unwind();
+    let events = events.map(|event| {
+        event.unwrap_or_else(|panic| Ok(error_event(&FrontendError::from_panic(&*panic))))
+    });
+    (headers, Body::from_stream(events)).into_response()
 }
 
 /// Writes a streamed answer: what is ready, then whichever choice is next.
@@ -291,8 +297,7 @@ impl Writer {
         self.timer.fail();
         self.running.clear();
         self.phase = Phase::Ended;
-        let body = serde_json::to_string(&error.body()).expect("error bodies always serialise");
-        event(&body)
+        error_event(error)
     }
 }
 
@@ -305,6 +310,11 @@ fn step(index: usize, mut choice: Choice) -> futures::future::BoxFuture<'static,
             delta,
         }
     })
+}
+
+fn error_event(error: &FrontendError) -> Bytes {
+    let body = serde_json::to_string(&error.body()).expect("error bodies always serialise");
+    event(&body)
 }
 
 /// One server-sent event. JSON text has no line breaks, so one `data` line is enough.

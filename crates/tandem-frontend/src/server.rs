@@ -56,9 +56,8 @@ impl Frontend {
             dispatcher: Dispatcher {
                 plane: planes.requests,
                 metrics,
-                max_local_prefill: args.routing.max_local_prefill,
+                prefill_policy: args.prefill_policy(),
                 migration_limit: args.migration_limit,
-                enforce_disagg: args.enforce_disagg,
                 stall_timeout: Duration::from_secs_f64(args.stall_timeout),
             },
             load: LoadBoard::default(),
@@ -113,10 +112,5 @@ fn routes(frontend: Arc<Frontend>, metrics: Arc<Registry>) -> Router {
     reason = "the layer's callback takes it by value"
 )]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown panic");
-    FrontendError::Internal(format!("request handler panicked: {text}")).into_response()
+    FrontendError::from_panic(&*panic).into_response()
 }

@@ -2,14 +2,14 @@
 
 mod factory;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tandem_kv_router::{
-    KvRouter, Overlap, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
+    KvRouter, Overlap, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
+    WorkerLoad,
 };
 use tandem_protocol::engine::RouterConfigOverride;
 use tandem_protocol::load::ActiveSequenceChange;
@@ -20,11 +20,10 @@ use tracing::info;
 use crate::busy::BusyMonitor;
 use crate::error::FrontendError;
 use crate::prefill_cost::{PrefillFit, PrefillLine};
+use crate::prefill_policy::Backlog;
+use crate::quarantine::Quarantine;
 use crate::replica_sync::ReplicaSync;
 pub(crate) use factory::{PoolFactory, WorkerKind};
-
-/// How long an instance that did not respond is left alone.
-const INHIBITED: Duration = Duration::from_secs(5);
 
 /// The workers of one endpoint.
 pub(crate) struct WorkerPool {
@@ -34,7 +33,7 @@ pub(crate) struct WorkerPool {
     ranks: u32,
     instances: InstanceWatch,
     router: KvRouter,
-    inhibited: Mutex<HashMap<u64, Instant>>,
+    quarantine: Mutex<Quarantine>,
     busy: Option<Arc<BusyMonitor>>,
     replicas: Option<ReplicaSync>,
     next_request: AtomicU64,
@@ -53,8 +52,8 @@ pub(crate) struct Chosen {
     pool: Arc<WorkerPool>,
     id: String,
     sent: Instant,
-    /// Prompt tokens that the worker has to compute before the first output, this prompt's included.
-    ahead: usize,
+    /// What was on the worker when it was chosen, this request included.
+    load: WorkerLoad,
 }
 
 /// How busy the workers of a pool are, all together.
@@ -151,16 +150,45 @@ impl WorkerPool {
 
     /// Tokens of the prompt that have to be computed on the worker that has most of it cached.
     pub(crate) fn least_uncached(&self, prompt: &Prompt) -> usize {
-        let instances = self.instances.current();
         let overlaps = self.router.overlaps(&prompt.blocks);
-        // The index may also know workers that are gone, or that this process must not ask.
-        let reachable = |worker: &Worker| instances.contains_key(&worker.worker_id);
-        let overlaps = overlaps.iter().filter(|(worker, _)| reachable(worker));
-        let blocks = overlaps
-            .map(|(_, overlap)| overlap.blocks())
-            .max()
-            .unwrap_or(0);
-        let cached = usize::try_from(blocks)
+        // Nobody has less cached than nothing.
+        let all = self
+            .workers()
+            .map(|one| self.uncached(prompt, &overlaps, one));
+        all.min().unwrap_or(prompt.tokens)
+    }
+
+    /// What the worker that has least to compute with `prompt` would have to do; `None` without
+    /// workers.
+    pub(crate) fn least_backlog(&self, prompt: &Prompt) -> Option<Backlog> {
+        let overlaps = self.router.overlaps(&prompt.blocks);
+        let cost = self.prefill_line();
+        let backlogs = self.workers().map(|worker| {
+            let load = self.router.load(worker);
+            Backlog {
+                requests_ahead: load.requests,
+                tokens: load.prefill_tokens + self.uncached(prompt, &overlaps, worker),
+                cost,
+            }
+        });
+        backlogs.min_by_key(|backlog| backlog.tokens)
+    }
+
+    /// All ranks of the instances that are there now: the index may also know workers that are
+    /// gone, or that this process must not ask.
+    fn workers(&self) -> impl Iterator<Item = Worker> {
+        let instances = self.instances.current();
+        let ids: Vec<u64> = instances.keys().copied().collect();
+        let ranks = 0..self.ranks;
+        ids.into_iter().flat_map(move |worker_id| {
+            ranks
+                .clone()
+                .map(move |dp_rank| Worker { worker_id, dp_rank })
+        })
+    }
+
+    fn uncached(&self, prompt: &Prompt, overlaps: &Overlaps, worker: Worker) -> usize {
+        let cached = usize::try_from(self.whole_saved_blocks(overlaps.get(worker)))
             .unwrap_or(usize::MAX)
             .saturating_mul(self.block_size());
         prompt.tokens.saturating_sub(cached)
@@ -198,6 +226,8 @@ impl WorkerPool {
         let worker = candidate.worker;
         let instance = instances.get(&worker.worker_id).cloned();
         let instance = instance.ok_or(NoChoice::Nobody)?;
+        let now = Instant::now();
+        self.quarantine.lock().chosen(worker.worker_id, now);
         if self.replicas.is_some() {
             self.tell_replicas(&id, worker, self.added(&choice, overlap));
         }
@@ -207,8 +237,8 @@ impl WorkerPool {
             overlap_blocks: overlap.blocks(),
             pool: Arc::clone(self),
             id,
-            sent: Instant::now(),
-            ahead: self.router.load(worker).prefill_tokens,
+            sent: now,
+            load: self.router.load(worker),
         })
     }
 
@@ -302,23 +332,21 @@ impl WorkerPool {
 
     /// Leaves an instance alone for a while because it did not respond.
     pub(crate) fn inhibit(&self, instance_id: u64) {
-        self.inhibited
-            .lock()
-            .insert(instance_id, Instant::now() + INHIBITED);
+        self.quarantine.lock().failed(instance_id, Instant::now());
     }
 
-    /// All instances that may be chosen; those that are inhibited only if nothing else is left.
+    /// All instances that may be chosen; those that did not respond only if nothing else is left.
     fn candidates(
         &self,
         instances: impl Iterator<Item = u64>,
         excluded: &[u64],
     ) -> Vec<WorkerCandidate> {
         let now = Instant::now();
-        let mut inhibited = self.inhibited.lock();
-        inhibited.retain(|_, until| *until > now);
+        let quarantine = self.quarantine.lock();
         let (down, up): (Vec<u64>, Vec<u64>) = instances
             .filter(|id| !excluded.contains(id))
-            .partition(|id| inhibited.contains_key(id));
+            .partition(|id| quarantine.holds(*id, now));
+        drop(quarantine);
         let ids = if up.is_empty() { down } else { up };
         let ranks = |worker_id| (0..self.ranks).map(move |dp_rank| Worker { worker_id, dp_rank });
         ids.into_iter()
@@ -332,12 +360,26 @@ impl WorkerPool {
 }
 
 impl Chosen {
-    /// Notes that the worker has computed the prompt.
+    /// Notes that the worker has computed the prompt: it responds.
     pub(crate) fn prefill_completed(&self) {
         self.pool.router.mark_prefill_completed(&self.id);
+        let worker = self.instance.instance_id;
+        self.pool.quarantine.lock().responded(worker);
         let after = self.sent.elapsed();
-        self.pool.prefill.lock().observe(self.ahead, after);
+        self.pool
+            .prefill
+            .lock()
+            .observe(self.load.prefill_tokens, after);
         self.tell_replicas(ActiveSequenceChange::MarkPrefillCompleted);
+    }
+
+    /// What was on the worker when it was chosen, and what the request adds.
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog {
+            requests_ahead: self.load.requests.saturating_sub(1),
+            tokens: self.load.prefill_tokens,
+            cost: self.pool.prefill_line(),
+        }
     }
 
     /// Whether discovery still knows the worker.

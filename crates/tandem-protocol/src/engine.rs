@@ -3,6 +3,8 @@
 //! The JSON forms are Dynamo 0.6.1's `PreprocessedRequest` and `LLMEngineOutput`; decoding is
 //! liberal (missing members take their defaults, unknown ones are ignored).
 
+pub mod compact;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

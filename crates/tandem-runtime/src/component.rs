@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Root of the keys of served endpoints.
 pub const INSTANCE_ROOT: &str = "v1/instances";
@@ -101,14 +101,15 @@ pub struct Instance {
     pub instance_id: u64,
     /// How to reach it.
     pub transport: Transport,
-    /// Address, `host:port`, that takes requests over TCP without a detour. Our own addition:
-    /// other readers skip it.
+    /// Where it takes requests over TCP without a detour. Our own addition: other readers skip it,
+    /// and we skip what we do not understand.
     #[serde(
         default,
         rename = "tandem_tcp",
-        skip_serializing_if = "Option::is_none"
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "understood"
     )]
-    pub direct: Option<String>,
+    pub direct: Option<TcpAddress>,
     /// Address, `ip:port`, at which the process serves the OpenAI API itself. Our own addition as
     /// well.
     #[serde(
@@ -119,6 +120,15 @@ pub struct Instance {
     pub http: Option<String>,
 }
 
+/// Where a process takes requests over TCP, and in which versions of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpAddress {
+    /// `host:port`.
+    pub address: String,
+    /// Versions that it speaks.
+    pub versions: Vec<u16>,
+}
+
 /// How to reach an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +137,8 @@ pub enum Transport {
     Memory(String),
     /// A NATS subject; answers come over a TCP connection back to the caller.
     NatsTcp(String),
+    /// The TCP plane of our own processes and nothing else: the process does without NATS.
+    TandemTcp(String),
 }
 
 impl Instance {
@@ -141,6 +153,12 @@ impl Instance {
     pub fn endpoint_id(&self) -> EndpointId {
         EndpointId::new(&self.namespace, &self.component, &self.endpoint)
     }
+}
+
+/// `None` for what a later version may have written: there is another way to the instance.
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TcpAddress>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(TcpAddress::deserialize(value).ok())
 }
 
 #[cfg(test)]
@@ -190,6 +208,26 @@ mod tests {
             Transport::NatsTcp("dynamo_backend.generate-694da1fa85aa3005".to_owned())
         );
         assert_eq!((instance.direct, instance.http), (None, None));
+    }
+
+    #[test]
+    fn an_address_that_is_not_understood_is_none() {
+        let check = |tcp: &str, want: Option<TcpAddress>| {
+            let json = format!(
+                r#"{{"component":"c","endpoint":"e","namespace":"n","instance_id":1,
+                "transport":{{"nats_tcp":"s"}},"tandem_tcp":{tcp}}}"#
+            );
+            let instance: Instance = serde_json::from_str(&json).unwrap();
+            assert_eq!(instance.direct, want, "{tcp}");
+        };
+        let known = TcpAddress {
+            address: "h:1".to_owned(),
+            versions: vec![1, 2],
+        };
+        check(r#"{"address":"h:1","versions":[1,2]}"#, Some(known));
+        check(r#"{"address":"h:1"}"#, None);
+        check(r#""h:1""#, None);
+        check("null", None);
     }
 
     #[test]

@@ -14,13 +14,17 @@ pub mod messaging;
 pub mod nats;
 pub mod openmetrics;
 pub mod request_plane;
+pub mod secret;
+#[cfg(test)]
+mod simulation;
 pub mod system;
 pub mod telemetry;
 pub mod tls;
 
-pub use component::{EndpointId, Instance, Transport};
+pub use component::{EndpointId, Instance, TcpAddress, Transport};
 pub use discovery::Discovery;
 pub use instances::InstanceWatch;
 pub use lifecycle::Lifecycle;
 pub use messaging::Messaging;
 pub use request_plane::RequestPlane;
+pub use secret::Secret;

@@ -7,7 +7,8 @@
 //! of a decision's models), plugins (edits of the request) and the cache (answers that were given
 //! before).
 //!
-//! This crate must not know Envoy, HTTP libraries, or how a classifier works.
+//! This crate must not know Envoy, HTTP libraries, or how a classifier works. Its only IO is that of
+//! the stores in which processes share answers (`cache/`).
 
 mod answer;
 mod apply;
@@ -35,7 +36,10 @@ pub mod testing;
 mod tools;
 
 pub use answer::{AnswerFindings, AnswerScan, AnswerScanner};
-pub use cache::{CacheControl, CacheKey, CacheStatistics, Recording, ResponseCache, Selector};
+pub use cache::{
+    CacheControl, CacheKey, CacheStatistics, InvalidateError, OperationStatistics, Recording,
+    RemoteStatistics, ResponseCache, Selector,
+};
 pub use config::{ConfigError, Loaded, Migrated, Problem, RouterConfig};
 pub use decision::{Facts, Match, decide};
 pub use explain::{

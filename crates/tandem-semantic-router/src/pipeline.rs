@@ -14,7 +14,9 @@ use tandem_protocol::openai::InvalidParameter;
 use crate::answer::AnswerScan;
 use crate::apply::{Applied, Choice, Unrouted, apply};
 use crate::cache::ResponseCache;
-use crate::config::{Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels};
+use crate::config::{
+    CacheStore, Decision, Family, ModelConfig, RouterConfig, SignalRef, UnknownModels,
+};
 use crate::decision::{Facts, Match, category, decide};
 use crate::events;
 use crate::explain::{Explanation, ReasonCode, Timings};
@@ -89,9 +91,14 @@ impl Router {
     /// A router of these parts.
     pub fn with_parts(config: RouterConfig, parts: Parts) -> Self {
         let signals = SignalEngine::new(&config, parts.classifier, parts.language_models);
+        let caches = caches(&config);
         parts.cache.configure(&config.cache);
+        parts.cache.connect(match caches {
+            true => &config.cache.store,
+            false => &CacheStore::Memory,
+        });
         Self {
-            caches: caches(&config),
+            caches,
             config,
             signals: Arc::new(signals),
             statistics: parts.statistics,

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tandem_runtime::EndpointId;
-use tandem_runtime::request_plane::Handler;
+use tandem_runtime::request_plane::{Handler, Request};
 
 /// Which endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -107,7 +107,7 @@ struct Running {
 }
 
 impl Handler for Measured {
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
         let Self {
             metrics,
             labels,
@@ -116,7 +116,7 @@ impl Handler for Measured {
         metrics.requests.get_or_create(labels).inc();
         metrics.inflight.get_or_create(labels).inc();
         let received = metrics.request_bytes.get_or_create(labels);
-        received.inc_by(request.len() as u64);
+        received.inc_by(request.body.len() as u64);
         let running = Running {
             metrics: metrics.clone(),
             labels: labels.clone(),
@@ -124,7 +124,7 @@ impl Handler for Measured {
             started: Instant::now(),
         };
         handler
-            .handle(request_id, request)
+            .handle(request)
             .map(move |answer| {
                 running.response_bytes.inc_by(answer.len() as u64);
                 answer
@@ -151,8 +151,8 @@ mod tests {
     struct Echo;
 
     impl Handler for Echo {
-        fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-            stream::iter([request.clone(), request]).boxed()
+        fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+            stream::iter([request.body.clone(), request.body]).boxed()
         }
     }
 
@@ -169,7 +169,7 @@ mod tests {
         };
         let labels =
             r#"{dynamo_namespace="ns",dynamo_component="backend",dynamo_endpoint="generate"}"#;
-        let answers = handler.handle("id", Bytes::from_static(b"abc"));
+        let answers = handler.handle(Request::new("id", "abc"));
         assert!(text().contains(&format!("dynamo_component_inflight_requests{labels} 1")));
         assert_eq!(answers.count().await, 2);
         let text = text();

@@ -12,6 +12,7 @@ pub mod launch;
 mod load_report;
 pub mod metrics;
 pub mod serve;
+mod spans;
 
 pub use component_metrics::ComponentMetrics;
 pub use launch::{LaunchError, Worker, WorkerOptions};

@@ -9,11 +9,11 @@ use futures::stream::{self, BoxStream};
 use serde::Serialize;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{
-    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure,
+    Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure, compact,
 };
 use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
 use tandem_runtime::discovery::DiscoveryError;
-use tandem_runtime::request_plane::{CallError, Handler, ServedEndpoint};
+use tandem_runtime::request_plane::{CallError, Encoding, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::ModelType;
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::component_metrics::ComponentMetrics;
 use crate::engine::Engine;
 use crate::load_report;
+use crate::spans;
 
 /// Subject on which a worker publishes its KV events.
 const KV_EVENTS: &str = "kv-events";
@@ -213,25 +214,34 @@ struct Generator {
 }
 
 impl Handler for Generator {
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = match serde_json::from_slice(&request) {
-            Ok(request) => request,
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let engine_request: EngineRequest = match serde_json::from_slice(&request.body) {
+            Ok(engine_request) => engine_request,
             Err(error) => {
-                warn!(request_id, %error, "received a request that does not decode");
+                warn!(request_id = request.id, %error, "received a request that does not decode");
                 return failed(
                     ErrorKind::InvalidRequest,
                     format!("undecodable request: {error}"),
                 );
             }
         };
-        if let Err(error) = self.engine.check(&request) {
+        if let Err(error) = self.engine.check(&engine_request) {
             return failed(error.kind(), error.to_string());
         }
+        let span = spans::request(&request, &engine_request, self.role);
         let outputs = match self.role {
-            WorkerRole::Prefill => self.engine.submit_prefill(request),
-            WorkerRole::Decode => self.engine.submit(request),
+            WorkerRole::Prefill => self.engine.submit_prefill(engine_request),
+            WorkerRole::Decode => self.engine.submit(engine_request),
         };
-        outputs.map(|output| json(&annotated(output))).boxed()
+        let encode = move |output| {
+            // It ends when the answer does, or when nobody wants it any more.
+            let _open = &span;
+            match request.encoding {
+                Encoding::Json => json(&annotated(output)),
+                Encoding::Compact => compact::encode(&annotated(output)).into(),
+            }
+        };
+        outputs.map(encode).boxed()
     }
 }
 
@@ -256,7 +266,7 @@ struct Snapshots {
 }
 
 impl Handler for Snapshots {
-    fn handle(&self, _request_id: &str, _request: Bytes) -> BoxStream<'static, Bytes> {
+    fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
         let events = self.engine.subscribe_kv_events().take_snapshot();
         stream::iter([json(&KvSnapshot { events })]).boxed()
     }

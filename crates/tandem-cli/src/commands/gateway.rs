@@ -1,5 +1,6 @@
 //! `tandem gateway`: the semantic router as a reverse proxy, without Envoy.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use anyhow::{Result, bail};
 use arc_swap::ArcSwap;
 use http::Uri;
 use prometheus_client::registry::Registry;
-use tandem_gateway::{Gateway, GatewayMetrics, GatewayOptions, GatewayParts, register_cache};
-use tandem_runtime::Lifecycle;
-use tandem_runtime::tls;
+use tandem_gateway::{
+    Api, ApiOptions, Gateway, GatewayMetrics, GatewayOptions, GatewayParts, register_cache,
+};
+use tandem_runtime::http::{HttpOptions, serve as serve_http};
+use tandem_runtime::{Lifecycle, tls};
 use tandem_semantic_router::RouterConfig;
 use tracing::{info, warn};
 
@@ -34,6 +37,15 @@ pub(crate) struct GatewayCommandArgs {
     /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 8080)]
     port: u16,
+
+    /// Port of the classification API, which also shows and drops cached answers; 0 takes any free
+    /// port [default: none opens]
+    #[arg(long, value_name = "PORT")]
+    api_port: Option<u16>,
+
+    /// Address that the classification API listens on: it asks for no key
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    api_host: IpAddr,
 
     /// Server of the models whose configuration names none, such as http://frontend:8000
     #[arg(long, value_name = "URL")]
@@ -95,6 +107,10 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
     check_servers(&config, args.upstream.is_some())?;
     let listener = bind(args.host, args.port, "--port").await?;
     let address = listener.local_addr()?;
+    let api_listener = match args.api_port {
+        Some(port) => Some(bind(args.api_host, port, "--api-port").await?),
+        None => None,
+    };
     let classifier = args.encoder.load().await?;
 
     let mut registry = Registry::default();
@@ -106,8 +122,27 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
         Arc::default(),
     );
     register_cache(&mut registry, Arc::clone(router.cache()));
+    lifecycle.spawn(Arc::clone(router.cache()).work());
     router.warm_up().await;
     let router = Arc::new(ArcSwap::from_pointee(router));
+    let mut summary = format!("gateway {scheme}://{address}");
+    if let Some(listener) = api_listener {
+        write!(summary, ", api http://{}", listener.local_addr()?)?;
+        let api = Api::new(
+            Arc::clone(&router),
+            Arc::clone(&classifier),
+            ApiOptions::default(),
+            &mut registry,
+            lifecycle.stopping().clone(),
+        );
+        let serving = serve_http(
+            listener,
+            api.routes(),
+            HttpOptions::default(),
+            lifecycle.clone(),
+        );
+        lifecycle.spawn_to_end(serving);
+    }
     let reloader = Reloader::new(first, Arc::clone(&router), classifier, &mut registry);
     lifecycle.spawn(reloader.run());
     let parts = GatewayParts {
@@ -119,7 +154,7 @@ async fn serve(args: &GatewayCommandArgs) -> Result<()> {
     };
     let gateway = Gateway::new(parts, options)?;
     lifecycle.spawn_to_end(gateway.serve(listener));
-    println!("gateway {scheme}://{address}");
+    println!("{summary}");
     println!("ready in {:.2} s", started.elapsed().as_secs_f64());
 
     signals.next().await;

@@ -118,6 +118,8 @@ fn parse_config(text: &str, path: &Path) -> Result<Loaded> {
             message: error.to_string(),
         });
     }
+    let wrong = loaded.config.load_cache_store(&read, &environment);
+    loaded.warnings.extend(wrong);
     Ok(loaded)
 }
 

@@ -12,12 +12,14 @@ use tandem_protocol::openai::Sampling;
 use tandem_protocol::openai::chat::ChatRequest;
 use tandem_protocol::openai::completion::CompletionRequest;
 use tandem_runtime::http::read_body;
+use tandem_runtime::telemetry;
 use tracing::Instrument;
 
 use crate::answer::{Answer, Form};
 use crate::choice::Choice;
 use crate::config::BODY_TIMEOUT;
 use crate::error::FrontendError;
+use crate::generation::Origin;
 use crate::metrics::Endpoint;
 use crate::model_registry::Model;
 use crate::preprocess::{self, Prepared};
@@ -112,24 +114,27 @@ async fn answer(
         include_usage: wanted.sampling.include_usage(),
         prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX),
     };
-    let mut choices = Vec::new();
-    for prompt in &prepared {
-        for i in 0..wanted.sampling.choices() {
-            choices.push(choice(frontend, model, prompt, i, &request_id));
-        }
-    }
     let name = &model.card.display_name;
-    let answer = Answer::new(wanted.form, &request_id, name, wanted.logprobs);
     let received = Received {
         request_id: &request_id,
         model: name,
         prompt_tokens: delivery.prompt_tokens,
         stream,
     };
+    let span = spans::request(headers, &received);
+    let origin = Origin {
+        request_id: request_id.clone(),
+        traceparent: telemetry::traceparent(&span),
+    };
+    let mut choices = Vec::new();
+    for prompt in &prepared {
+        for i in 0..wanted.sampling.choices() {
+            choices.push(choice(frontend, model, (prompt, i), &origin));
+        }
+    }
+    let answer = Answer::new(wanted.form, &request_id, name, wanted.logprobs);
     let begins = respond(answer, choices, delivery, timer);
-    let mut response = begins
-        .instrument(spans::request(headers, &received))
-        .await?;
+    let mut response = begins.instrument(span).await?;
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -140,16 +145,15 @@ async fn answer(
 fn choice(
     frontend: &Frontend,
     model: &Arc<Model>,
-    prompt: &Prepared,
-    i: u32,
-    request_id: &str,
+    (prompt, i): (&Prepared, u32),
+    origin: &Origin,
 ) -> Choice {
     let mut request = prompt.engine.clone();
     let seed = &mut request.sampling_options.seed;
     *seed = seed.map(|seed| seed.wrapping_add(i64::from(i)));
     let outputs = frontend
         .dispatcher
-        .generate(Arc::clone(model), request, request_id);
+        .generate(Arc::clone(model), request, origin.clone());
     Choice::new(&model.tokenizer, prompt, outputs)
 }
 

@@ -1,6 +1,5 @@
 //! Makes pools of workers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -143,7 +142,7 @@ impl PoolFactory {
             ranks: kind.ranks,
             instances: InstanceWatch::start(&*self.discovery, endpoint, &lifecycle),
             router: KvRouter::new(config),
-            inhibited: Mutex::new(HashMap::new()),
+            quarantine: Mutex::default(),
             busy,
             replicas,
             next_request: AtomicU64::new(0),

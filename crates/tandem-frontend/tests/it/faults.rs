@@ -185,6 +185,98 @@ async fn only_what_known_workers_have_cached_saves_the_prefill() {
     panic!("a cached prompt is computed again");
 }
 
+/// Asks for `prompts` as long ones, one after the other.
+async fn teach(stage: &Stage, prompts: usize) {
+    for number in 0..prompts {
+        let words = "river boat garden ".repeat(20 + 10 * number);
+        let (status, body) = stage.complete(format!("{number} {words}"), 1).await;
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+const QUEUE: &str = "dynamo_frontend_prefill_fallbacks_total{reason=\"queue\"} 1";
+
+#[tokio::test]
+async fn a_prompt_does_not_wait_for_a_prefill_worker_when_the_decode_worker_is_done_sooner() {
+    let stage = Stage::new(&[]).await;
+    let (decode, _decode) = stage.join(Script::Finish(vec![300])).await;
+    let (prefill, _prefill) = stage
+        .join(Script::SlowPrefill(Duration::from_micros(500)))
+        .await;
+    stage.ready(2).await;
+    teach(&stage, 5).await;
+    assert_eq!(prefill.requests().len(), 5, "nobody was ahead");
+    prefill.hold();
+    let huge = "teacher market basket ".repeat(300);
+    let first = stage.complete(huge, 1);
+    let second = async {
+        while prefill.requests().len() < 6 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (status, body) = stage.complete(LONG, 1).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(prefill.requests().len(), 6, "it did not wait");
+        assert_eq!(decode.requests().len(), 6);
+        has(&stage.metrics().await, QUEUE);
+        prefill.go_on();
+    };
+    let ((status, body), ()) = tokio::join!(first, second);
+    assert_eq!(status, 200, "{body}");
+    teach(&stage, 1).await;
+    assert_eq!(prefill.requests().len(), 7, "the queue is gone");
+}
+
+#[tokio::test]
+async fn the_queue_of_a_prefill_worker_may_have_a_limit() {
+    let limit = ["--max-prefill-queue-size", "1"];
+    for (enforce, fallbacks) in [(None, 1), (Some("--enforce-disagg"), 0)] {
+        let flags: Vec<&str> = limit.into_iter().chain(enforce).collect();
+        let stage = Stage::new(&flags).await;
+        let (decode, _decode) = stage.join(Script::Finish(vec![300])).await;
+        let (prefill, _prefill) = stage.join(Script::Prefill(json!({}))).await;
+        stage.ready(2).await;
+        prefill.hold();
+        let first = stage.complete(LONG, 1);
+        let second = async {
+            asked(&prefill).await;
+            let answer = stage.complete(LONG, 1);
+            let others = async {
+                while prefill.requests().len() + decode.requests().len() < 2 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                prefill.go_on();
+            };
+            tokio::join!(answer, others).0
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((first.0, second.0), (200, 200));
+        assert_eq!(prefill.requests().len(), 2 - fallbacks);
+        assert_eq!(stage.metrics().await.contains(QUEUE), fallbacks == 1);
+    }
+}
+
+#[tokio::test]
+async fn prompts_that_miss_the_last_prefill_worker_are_counted() {
+    let stage = Stage::new(&[]).await;
+    let (_, _decode) = stage.join(Script::Finish(vec![300])).await;
+    let (_, _prefill, id) = stage.join_at(Script::Prefill(json!({})), None).await;
+    stage.ready(2).await;
+    teach(&stage, 1).await;
+    stage.leave("prefill", id).await;
+    stage.ready(1).await;
+    teach(&stage, 1).await;
+    let metrics = stage.metrics().await;
+    has(
+        &metrics,
+        "dynamo_frontend_prefill_fallbacks_total{reason=\"no_worker\"} 1",
+    );
+    // Another one takes over.
+    let (prefill, _prefill) = stage.join(Script::Prefill(json!({}))).await;
+    stage.ready(2).await;
+    teach(&stage, 1).await;
+    assert_eq!(prefill.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn a_salted_request_counts_on_nothing_but_blocks_of_its_salt() {
     let stage = Stage::new(&[]).await;

@@ -1,6 +1,7 @@
 //! The frontend with in-memory planes and scripted workers.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod error_bodies;
 mod faults;
 mod load;
 mod picker;

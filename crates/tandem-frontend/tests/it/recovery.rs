@@ -10,7 +10,7 @@ use tandem_protocol::kv::{
     HashScope, KvEvent, KvEventData, KvSnapshot, StoredBlock, StoredBlocks, hash_blocks,
     hash_sequence,
 };
-use tandem_runtime::request_plane::Handler;
+use tandem_runtime::request_plane::{Handler, Request};
 
 use crate::stage::{Script, Stage};
 
@@ -37,7 +37,7 @@ impl Teller {
 }
 
 impl Handler for Teller {
-    fn handle(&self, _request_id: &str, _request: Bytes) -> BoxStream<'static, Bytes> {
+    fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
         let (answer, asked) = (self.answer.clone(), Arc::clone(&self.asked));
         asked.total.fetch_add(1, Ordering::SeqCst);
         let now = asked.now.fetch_add(1, Ordering::SeqCst) + 1;

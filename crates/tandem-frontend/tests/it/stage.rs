@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
@@ -20,14 +21,19 @@ use tandem_protocol::kv::{
 use tandem_runtime::discovery::MemoryDiscovery;
 use tandem_runtime::http::HttpOptions;
 use tandem_runtime::messaging::MemoryMessaging;
-use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, ServedEndpoint};
+use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 pub(crate) const MODEL: &str = "tandem-nano-chat";
+
+/// What no client may see, whoever says it.
+pub(crate) const INTERNALS: &str = "panicked at /srv/engine/src/step.rs:17:5: \
+    connection to 10.1.2.3:4567 lost\nstack backtrace:\n   0: std::panicking::begin_panic";
 
 /// What a worker does with every request.
 #[derive(Debug, Clone)]
@@ -36,8 +42,16 @@ pub(crate) enum Script {
     Finish(Vec<u32>),
     /// Generates these tokens and then nothing, until it is killed.
     Hang(Vec<u32>),
+    /// Answers with these bytes.
+    Say(Vec<Bytes>),
+    /// Says these bytes and then panics.
+    Panic(Vec<Bytes>),
     /// Computes the prompt and answers with these parameters.
     Prefill(Value),
+    /// Should compute the prompt, but answers with these bytes.
+    FailPrefill(Bytes),
+    /// Computes prompts in this time for each token.
+    SlowPrefill(Duration),
 }
 
 /// A worker that does what it was told, and remembers what it was asked.
@@ -45,18 +59,41 @@ pub(crate) enum Script {
 pub(crate) struct Actor {
     script: Script,
     requests: Arc<Mutex<Vec<EngineRequest>>>,
+    held: watch::Sender<bool>,
 }
 
 impl Actor {
+    /// Answers nothing until [`Actor::go_on`].
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Answers again.
+    pub(crate) fn go_on(&self) {
+        self.held.send_replace(false);
+    }
+
     pub(crate) fn requests(&self) -> Vec<EngineRequest> {
         self.requests.lock().clone()
     }
 }
 
 impl Handler for Actor {
-    fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        let request: EngineRequest = serde_json::from_slice(&request).unwrap();
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        let request: EngineRequest = serde_json::from_slice(&request.body).unwrap();
+        let answer = self.answer(&request);
         self.requests.lock().push(request);
+        let mut held = self.held.subscribe();
+        let answer = async move {
+            held.wait_for(|held| !held).await.ok();
+            answer
+        };
+        answer.flatten_stream().boxed()
+    }
+}
+
+impl Actor {
+    fn answer(&self, request: &EngineRequest) -> BoxStream<'static, Bytes> {
         match &self.script {
             Script::Finish(tokens) => {
                 let mut outputs: Vec<_> = tokens.iter().copied().map(token).collect();
@@ -67,25 +104,37 @@ impl Handler for Actor {
                 .map(|one| json_of(token(one)))
                 .chain(stream::pending())
                 .boxed(),
-            Script::Prefill(params) => {
-                let output = EngineOutput {
-                    disaggregated_params: Some(params.clone()),
-                    ..token(300)
-                };
-                stream::iter([json_of(output)]).boxed()
+            Script::Say(answers) => stream::iter(answers.clone()).boxed(),
+            Script::Panic(answers) => {
+                let panic = stream::once(async { panic!("{INTERNALS}") });
+                stream::iter(answers.clone()).chain(panic).boxed()
+            }
+            Script::Prefill(params) => stream::iter([prefilled(params)]).boxed(),
+            Script::FailPrefill(answer) => stream::iter([answer.clone()]).boxed(),
+            Script::SlowPrefill(each) => {
+                let time = *each * u32::try_from(request.token_ids.len()).unwrap();
+                let answer = tokio::time::sleep(time).map(|()| prefilled(&json!({})));
+                answer.into_stream().boxed()
             }
         }
     }
 }
 
-fn token(token: u32) -> EngineOutput {
+fn prefilled(params: &Value) -> Bytes {
+    json_of(EngineOutput {
+        disaggregated_params: Some(params.clone()),
+        ..token(300)
+    })
+}
+
+pub(crate) fn token(token: u32) -> EngineOutput {
     EngineOutput {
         token_ids: vec![token],
         ..EngineOutput::default()
     }
 }
 
-fn json_of(output: EngineOutput) -> Bytes {
+pub(crate) fn json_of(output: EngineOutput) -> Bytes {
     serde_json::to_vec(&Annotated::data(output)).unwrap().into()
 }
 
@@ -215,7 +264,10 @@ impl Stage {
         script: Script,
         http: Option<&str>,
     ) -> (Actor, ServedEndpoint, u64) {
-        let prefill = matches!(script, Script::Prefill(_));
+        let prefill = matches!(
+            script,
+            Script::Prefill(_) | Script::FailPrefill(_) | Script::SlowPrefill(_)
+        );
         let (component, model_type) = if prefill {
             ("prefill", ModelType::PREFILL)
         } else {
@@ -224,6 +276,7 @@ impl Stage {
         let actor = Actor {
             script,
             requests: Arc::default(),
+            held: watch::Sender::new(false),
         };
         let lease = self.discovery.join();
         let endpoint = EndpointId::new("ns", component, "generate");
@@ -255,6 +308,14 @@ impl Stage {
         (actor, served, id)
     }
 
+    /// Takes a worker's registrations back.
+    pub(crate) async fn leave(&self, component: &str, id: u64) {
+        let endpoint = EndpointId::new("ns", component, "generate");
+        for key in [endpoint.model_card_key(id), endpoint.instance_key(id)] {
+            self.discovery.delete(&key).await.unwrap();
+        }
+    }
+
     /// Waits until the frontend knows `workers` workers.
     pub(crate) async fn ready(&self, workers: usize) {
         for _ in 0..500 {
@@ -264,7 +325,7 @@ impl Stage {
             if self.frontend.is_ready(MODEL) && known == workers {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the frontend does not know the workers");
     }
@@ -293,6 +354,15 @@ impl Stage {
     }
 
     async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let answer = self.exchange(method, path, body).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// Everything that is answered, as it comes.
+    pub(crate) async fn exchange(&self, method: &str, path: &str, body: &str) -> String {
         let mut connection = TcpStream::connect(self.address).await.unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
@@ -302,9 +372,6 @@ impl Stage {
         connection.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, body.to_owned())
+        answer
     }
 }

@@ -1,14 +1,16 @@
 //! The cache of answers: what it does, and dropping what it holds.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tandem_semantic_router::{CacheKey, Selector};
 
-use super::Shared;
 use super::error::ApiError;
 use super::question::Question;
+use super::{Api, Shared};
 
 /// What to drop: one of the members.
 #[derive(Debug, Deserialize)]
@@ -19,7 +21,7 @@ pub(super) struct Invalidation {
     decision: Option<String>,
 }
 
-/// How many answers were dropped.
+/// How many answers this process dropped.
 #[derive(Debug, Serialize)]
 pub(super) struct Dropped {
     dropped: usize,
@@ -31,9 +33,11 @@ pub(super) async fn stats(State(api): Shared) -> Json<Value> {
     let now = cache.statistics();
     let hits = now.exact_hits + now.semantic_hits;
     let config = cache.config();
+    let remote = cache.remote_statistics();
     Json(json!({
         "enabled": config.enabled,
-        "backend": "memory",
+        "backend": config.store.name(),
+        "backend_available": remote.map(|remote| remote.available),
         "entries": now.entries,
         "bytes": now.bytes,
         "max_bytes": config.limits.max_bytes,
@@ -54,13 +58,18 @@ pub(super) async fn invalidate(
     Question(wanted): Question<Invalidation>,
 ) -> Result<Json<Dropped>, ApiError> {
     let selector = selector(wanted)?;
-    let dropped = api.router.load().cache().invalidate(&selector);
-    Ok(Json(Dropped { dropped }))
+    drop_selected(&api, &selector).await
 }
 
-pub(super) async fn flush(State(api): Shared) -> Json<Dropped> {
-    let dropped = api.router.load().cache().invalidate(&Selector::All);
-    Json(Dropped { dropped })
+pub(super) async fn flush(State(api): Shared) -> Result<Json<Dropped>, ApiError> {
+    drop_selected(&api, &Selector::All).await
+}
+
+async fn drop_selected(api: &Api, selector: &Selector) -> Result<Json<Dropped>, ApiError> {
+    let cache = Arc::clone(api.router.load().cache());
+    let dropped = cache.invalidate(selector).await;
+    let dropped = dropped.map_err(|error| ApiError::store(&error))?;
+    Ok(Json(Dropped { dropped }))
 }
 
 fn selector(wanted: Invalidation) -> Result<Selector, ApiError> {

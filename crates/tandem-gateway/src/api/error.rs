@@ -9,6 +9,7 @@ use serde_json::json;
 use tandem_classifier::ClassifierError;
 use tandem_protocol::openai::InvalidParameter;
 use tandem_runtime::http::BodyError;
+use tandem_semantic_router::InvalidateError;
 use tracing::{debug, error};
 
 /// An error of the API; `code` is for programs.
@@ -61,11 +62,17 @@ impl ApiError {
         Self::new(status, "CLASSIFIER_UNAVAILABLE", message)
     }
 
+    /// Answers were dropped here, and the store that processes share does not know yet.
+    pub(super) fn store(error: &InvalidateError) -> Self {
+        let message = format!("{} answers were dropped here; {error}", error.dropped);
+        Self::new(StatusCode::BAD_GATEWAY, "STORE_UNAVAILABLE", message)
+    }
+
     /// Label of the error counter.
     pub(super) fn label(&self) -> &'static str {
         match self.status {
             StatusCode::GATEWAY_TIMEOUT => "timeout",
-            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "unavailable",
             status if status.is_client_error() => "input_error",
             _ => "classification_error",
         }

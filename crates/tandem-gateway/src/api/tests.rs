@@ -27,7 +27,11 @@ struct Harness {
 }
 
 fn start(classifier: FixedClassifier) -> Harness {
-    let config = RouterConfig::parse(CONFIG, &|_| None).unwrap().config;
+    start_with(CONFIG, classifier)
+}
+
+fn start_with(config: &str, classifier: FixedClassifier) -> Harness {
+    let config = RouterConfig::parse(config, &|_| None).unwrap().config;
     let classifier: Arc<dyn Classifier> = Arc::new(classifier);
     let router = Router::new(config.with_default_security(), Arc::clone(&classifier));
     let mut registry = Registry::default();
@@ -335,4 +339,18 @@ async fn the_cache_tells_what_it_holds_and_drops_what_is_named() {
     let (status, answer) = api.send("POST", "/api/v1/response-cache/flush", "").await;
     assert_eq!((status, &answer["dropped"]), (200, &json!(1)));
     assert_eq!(stats().await["entries"], json!(0));
+}
+
+#[tokio::test]
+async fn who_drops_answers_hears_that_the_store_does_not_know() {
+    let config = "default_model: m\nmodel_config: {m: {}}\n\
+                  semantic_cache: {enabled: true, backend_type: redis}\n";
+    let api = start_with(config, FixedClassifier::default());
+    let path = "/api/v1/response-cache/flush";
+    let (status, answer) = api.send("POST", path, "").await;
+    assert_eq!(status, 502, "{answer}");
+    assert_eq!(answer["error"]["code"], json!("STORE_UNAVAILABLE"));
+    let (_, stats) = api.send("GET", "/api/v1/response-cache/stats", "").await;
+    assert_eq!(stats["backend"], json!("redis"));
+    assert_eq!(stats["backend_available"], json!(false));
 }

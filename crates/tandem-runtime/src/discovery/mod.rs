@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-pub use etcd::{EtcdDiscovery, EtcdOptions};
+pub use etcd::{EtcdDiscovery, EtcdIdentity, EtcdLogin, EtcdOptions, EtcdTls};
 pub use file::{FileDiscovery, FileOptions};
 pub use memory::MemoryDiscovery;
 pub use own::OwnDiscovery;
@@ -64,6 +64,9 @@ pub enum DiscoveryError {
     /// The address of the store makes no sense.
     #[error("{0}")]
     Address(String),
+    /// The store does not let this process do that: the name, the password or the role is wrong.
+    #[error("discovery is not allowed: {0}")]
+    Denied(String),
     /// The store is out of reach; trying again later may help.
     #[error("discovery is unavailable: {0}")]
     Unavailable(String),

@@ -2,6 +2,7 @@
 
 mod memory;
 mod nats;
+mod zmq;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,6 +10,7 @@ use futures::stream::BoxStream;
 
 pub use memory::MemoryMessaging;
 pub use nats::NatsMessaging;
+pub use zmq::ZmqMessaging;
 
 /// Subjects with any number of publishers and subscribers.
 ///
@@ -45,6 +47,9 @@ pub trait Messaging: Send + Sync {
 /// Why a message was not sent or a subscription not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessagingError {
+    /// The messaging service does not let this process in, or the two do not trust each other.
+    #[error("messaging is not allowed: {0}")]
+    Denied(String),
     /// The messaging service is out of reach; trying again later may help.
     #[error("messaging is unavailable: {0}")]
     Unavailable(String),

@@ -1,6 +1,5 @@
-//! The caller's side of an answer: prologue, data, end, and letting go.
+//! The caller's side of an answer that a worker brings: prologue, data, end, and letting go.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use futures::stream;
 use tracing::warn;
 
 use super::connection::Connection;
-use super::pool::Home;
 use super::two_part::{Frame, FrameError};
 use super::wire::{KILL, Part, Prologue, SENTINEL, unwrap};
 use super::{CallError, Responses};
@@ -21,7 +19,6 @@ const PROLOGUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Answers {
     /// There until the answer has ended.
     connection: Option<Connection>,
-    home: Option<Arc<Home>>,
     /// Whether the last data has come and only the sentinel is missing.
     complete: bool,
 }
@@ -36,15 +33,10 @@ pub(super) enum OpenError {
 }
 
 impl Answers {
-    /// Waits for the worker's prologue. A connection with a home returns there after use.
-    pub(super) async fn open(
-        connection: Connection,
-        home: Option<Arc<Home>>,
-        instance_id: u64,
-    ) -> Result<Self, OpenError> {
+    /// Waits for the worker's prologue.
+    pub(super) async fn open(connection: Connection, instance_id: u64) -> Result<Self, OpenError> {
         let mut answers = Self {
             connection: Some(connection),
-            home,
             complete: false,
         };
         let connection = answers.connection.as_mut().ok_or(OpenError::Silent)?;
@@ -139,9 +131,7 @@ impl Answers {
 
     /// The exchange is over on both sides.
     fn finish(&mut self) {
-        if let (Some(connection), Some(home)) = (self.connection.take(), &self.home) {
-            home.put(connection);
-        }
+        self.connection = None;
     }
 }
 

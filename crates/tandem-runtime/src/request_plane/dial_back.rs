@@ -6,24 +6,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
-use async_nats::service::Request;
+use async_nats::service;
 use async_nats::service::endpoint::Endpoint;
+use async_nats::{Client, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::answers::{Answers, OpenError};
-use super::connection::{Connection, accept};
-use super::pool::connect;
+use super::connection::Connection;
+use super::net::{self, Network, Tcp};
 use super::serving::Served;
 use super::two_part::Frame;
 use super::wire::{Control, DialBack, Handshake, json};
-use super::{CallError, Responses};
+use super::{CallError, Encoding, Request, Responses};
 use crate::lifecycle::Lifecycle;
 
 /// Most time between a worker's acknowledgement and its connection.
@@ -56,12 +55,14 @@ impl Drop for Waiting<'_> {
 impl AnswerServer {
     /// Listens on any free port of `host`.
     pub(super) async fn start(host: IpAddr, lifecycle: &Lifecycle) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::new(host, 0)).await?;
-        let address = listener.local_addr()?;
+        let (listener, address) = Tcp.listen(SocketAddr::new(host, 0)).await?;
         let expected = Arc::new(Expected::default());
         let known = Arc::clone(&expected);
-        let serve = move |connection| receive(connection, Arc::clone(&known));
-        lifecycle.spawn(accept(listener, lifecycle.clone(), serve));
+        let serve = move |reader, writer| {
+            let connection = Connection::new(reader, writer);
+            receive(connection, Arc::clone(&known))
+        };
+        lifecycle.spawn(net::serve(Tcp, listener, lifecycle.clone(), serve));
         Ok(Self { address, expected })
     }
 
@@ -70,8 +71,8 @@ impl AnswerServer {
         &self,
         client: &Client,
         subject: &str,
-        (instance_id, request_id): (u64, &str),
-        request: Bytes,
+        instance_id: u64,
+        request: Request,
     ) -> Result<Responses, CallError> {
         let unreachable = || CallError::Unreachable { instance_id };
         let answer = uuid::Uuid::new_v4().to_string();
@@ -82,12 +83,17 @@ impl AnswerServer {
             subject: answer,
         };
         let address = self.address.to_string();
-        let control = Control::new(request_id, &address, &waiting.subject);
+        let control = Control::new(&request.id, &address, &waiting.subject);
         let frame = Frame {
             header: json(&control).into(),
-            body: request,
+            body: request.body,
         };
-        let sent = client.request(subject.to_owned(), frame.to_bytes()).await;
+        let message = async_nats::Request::new().payload(frame.to_bytes());
+        let message = match request.traceparent {
+            Some(traceparent) => message.headers(trace_headers(&traceparent)),
+            None => message,
+        };
+        let sent = client.send_request(subject.to_owned(), message).await;
         sent.map_err(|error| {
             debug!(subject, %error, "a worker does not take a request");
             unreachable()
@@ -97,7 +103,7 @@ impl AnswerServer {
             debug!(subject, "a worker did not dial back");
             return Err(unreachable());
         };
-        match Answers::open(connection, None, instance_id).await {
+        match Answers::open(connection, instance_id).await {
             Ok(answers) => Ok(answers.into_stream()),
             Err(OpenError::Silent) => Err(unreachable()),
             Err(OpenError::Refused(error)) => Err(error),
@@ -145,12 +151,12 @@ pub(super) async fn serve(mut endpoint: Endpoint, served: Served, tasks: TaskTra
     }
 }
 
-async fn answer(request: Request, served: &Served) {
-    if let Err(error) = request.respond(Ok(Bytes::new())).await {
+async fn answer(message: service::Request, served: &Served) {
+    if let Err(error) = message.respond(Ok(Bytes::new())).await {
         warn!(%error, "failed to acknowledge a request");
         return;
     }
-    let mut payload = BytesMut::from(&*request.message.payload);
+    let mut payload = BytesMut::from(&*message.message.payload);
     let Ok(Some(Frame { header, body })) = Frame::decode(&mut payload) else {
         warn!("received a request that is not a frame");
         return;
@@ -162,8 +168,14 @@ async fn answer(request: Request, served: &Served) {
             return;
         }
     };
-    let mut connection = match connect(&dial_back.address).await {
-        Ok(connection) => connection,
+    let request = Request {
+        id: request_id,
+        body,
+        encoding: Encoding::Json,
+        traceparent: traceparent(message.message.headers.as_ref()),
+    };
+    let mut connection = match net::connect(&Tcp, &dial_back.address).await {
+        Ok((reader, writer)) => Connection::new(reader, writer),
         Err(error) => {
             warn!(address = dial_back.address, %error, "cannot reach a caller");
             return;
@@ -174,10 +186,24 @@ async fn answer(request: Request, served: &Served) {
         stream_type: dial_back.stream_type,
     };
     let greeted = connection.send(&Frame::header(json(&handshake))).await;
-    if greeted.is_ok() && served.answer(&mut connection, &request_id, body).await {
+    if greeted.is_ok() && served.answer(&mut connection, request).await {
         // The caller closes first, when it has read everything.
         drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.reader.next()).await);
     }
+}
+
+/// Under the name that Dynamo gives it.
+const TRACEPARENT: &str = "traceparent";
+
+fn trace_headers(traceparent: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, traceparent);
+    headers
+}
+
+fn traceparent(headers: Option<&HeaderMap>) -> Option<String> {
+    let value = headers?.get(TRACEPARENT)?;
+    Some(value.as_str().to_owned())
 }
 
 fn parse(header: &[u8]) -> Result<(String, DialBack), serde_json::Error> {

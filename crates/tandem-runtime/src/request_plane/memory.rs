@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{CallError, Handler, RequestPlane, Responses, ServedEndpoint};
+use super::{CallError, Handler, Request, RequestPlane, Responses, ServedEndpoint};
 use crate::component::{EndpointId, Instance, Transport};
 
 /// Handlers of this process by endpoint and instance.
@@ -64,15 +63,14 @@ impl RequestPlane for MemoryRequestPlane {
     fn call<'a>(
         &'a self,
         instance: &'a Instance,
-        request_id: &'a str,
-        request: Bytes,
+        request: Request,
     ) -> BoxFuture<'a, Result<Responses, CallError>> {
         let unreachable = CallError::Unreachable {
             instance_id: instance.instance_id,
         };
         let found = match &instance.transport {
             Transport::Memory(address) => self.served.lock().get(address).cloned(),
-            Transport::NatsTcp(_) => None,
+            Transport::NatsTcp(_) | Transport::TandemTcp(_) => None,
         };
         let Some(served) = found else {
             return ready(Err(unreachable)).boxed();
@@ -81,7 +79,7 @@ impl RequestPlane for MemoryRequestPlane {
             return ready(Err(unreachable)).boxed();
         }
         let token = served.in_flight.token();
-        let answers = served.handler.handle(request_id, request);
+        let answers = served.handler.handle(request);
         let cut = served.cut;
         let lost = cut.clone();
         let responses = answers
@@ -105,6 +103,7 @@ impl RequestPlane for MemoryRequestPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use futures::stream::BoxStream;
     use std::time::Duration;
 
@@ -115,8 +114,8 @@ mod tests {
     }
 
     impl Handler for Echo {
-        fn handle(&self, _request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-            let answers = stream::iter(vec![request; self.count]);
+        fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+            let answers = stream::iter(vec![request.body; self.count]);
             if self.hang {
                 answers.chain(stream::pending()).boxed()
             } else {
@@ -148,7 +147,7 @@ mod tests {
             .await
             .unwrap();
         let responses = plane
-            .call(&instance(&served, 7), "r", "hi".into())
+            .call(&instance(&served, 7), Request::new("r", "hi"))
             .await
             .unwrap();
         let all: Vec<_> = responses.collect().await;
@@ -170,12 +169,15 @@ mod tests {
             .await
             .unwrap();
         let instance = instance(&served, 7);
-        let mut responses = plane.call(&instance, "r", "hi".into()).await.unwrap();
+        let mut responses = plane
+            .call(&instance, Request::new("r", "hi"))
+            .await
+            .unwrap();
         assert_eq!(responses.next().await, Some(Ok("hi".into())));
         drop(served);
         assert_eq!(responses.next().await, Some(Err(CallError::StreamEnded)));
         assert_eq!(responses.next().await, None);
-        let again = plane.call(&instance, "r", "hi".into()).await.err();
+        let again = plane.call(&instance, Request::new("r", "hi")).await.err();
         assert_eq!(again, Some(CallError::Unreachable { instance_id: 7 }));
     }
 
@@ -194,14 +196,22 @@ mod tests {
             .await
             .unwrap();
         let instance = instance(&served, 7);
-        let responses = plane.call(&instance, "r", "hi".into()).await.unwrap();
+        let responses = plane
+            .call(&instance, Request::new("r", "hi"))
+            .await
+            .unwrap();
         let mut drain = Box::pin(served.drain());
         assert!(
             tokio::time::timeout(Duration::from_secs(60), &mut drain)
                 .await
                 .is_err()
         );
-        assert!(plane.call(&instance, "r", "hi".into()).await.is_err());
+        assert!(
+            plane
+                .call(&instance, Request::new("r", "hi"))
+                .await
+                .is_err()
+        );
         drop(responses);
         tokio::time::timeout(Duration::from_secs(60), drain)
             .await

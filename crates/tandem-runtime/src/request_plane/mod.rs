@@ -5,21 +5,25 @@ mod connection;
 mod dial_back;
 mod direct;
 mod memory;
+mod net;
 mod network;
-mod pool;
+mod request;
 mod serving;
 mod two_part;
 mod wire;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::component::{EndpointId, Instance, Transport};
+use crate::component::{EndpointId, Instance, TcpAddress, Transport};
 
 pub use memory::MemoryRequestPlane;
 pub use network::{NetworkOptions, NetworkRequestPlane, Preference, reachable_host};
+pub use request::{Encoding, Request};
 
 /// Answers of a call. Dropping it cancels the work on the other side.
 pub type Responses = BoxStream<'static, Result<Bytes, CallError>>;
@@ -31,22 +35,21 @@ pub trait RequestPlane: Send + Sync {
         &'a self,
         endpoint: &'a EndpointId,
         instance_id: u64,
-        handler: std::sync::Arc<dyn Handler>,
+        handler: Arc<dyn Handler>,
     ) -> BoxFuture<'a, Result<ServedEndpoint, CallError>>;
 
     /// Sends `request` to `instance`.
     fn call<'a>(
         &'a self,
         instance: &'a Instance,
-        request_id: &'a str,
-        request: Bytes,
+        request: Request,
     ) -> BoxFuture<'a, Result<Responses, CallError>>;
 }
 
 /// Answers requests on the serving side.
 pub trait Handler: Send + Sync {
     /// Starts the work for one request. The stream is dropped when the caller goes away.
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes>;
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes>;
 }
 
 /// An endpoint that takes requests as long as this value lives.
@@ -56,7 +59,7 @@ pub trait Handler: Send + Sync {
 #[derive(Debug)]
 pub struct ServedEndpoint {
     transport: Transport,
-    direct: Option<String>,
+    direct: Option<TcpAddress>,
     closing: CancellationToken,
     in_flight: tokio_util::task::TaskTracker,
     cut: tokio_util::sync::DropGuard,

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::service::{Service, ServiceExt};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::dial_back::{self, AnswerServer};
-use super::direct::{DirectCall, DirectServer};
-use super::pool::Pool;
+use super::direct::DirectPlane;
+use super::net::Tcp;
 use super::serving::Served;
-use super::{CallError, Handler, RequestPlane, Responses, ServedEndpoint};
+use super::{CallError, Handler, Request, RequestPlane, Responses, ServedEndpoint};
 use crate::component::{EndpointId, Instance, Transport};
 use crate::lifecycle::Lifecycle;
 
@@ -28,7 +27,7 @@ const PROTOCOL_VERSION: &str = "0.6.1";
 /// Which way requests take when a worker offers several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preference {
-    /// A direct TCP connection where the worker offers it, else NATS.
+    /// The direct TCP connection where the worker offers one that is spoken here, else NATS.
     Direct,
     /// Always NATS.
     Nats,
@@ -45,39 +44,32 @@ pub struct NetworkOptions {
 
 /// Calls and serves across processes.
 pub struct NetworkRequestPlane {
-    client: Client,
+    /// `None` where there is no NATS.
+    client: Option<Client>,
     options: NetworkOptions,
     lifecycle: Lifecycle,
-    pool: Pool,
+    direct: DirectPlane<Tcp>,
     answers: OnceCell<AnswerServer>,
-    direct: OnceCell<DirectServer>,
     /// By component; they end when dropped.
     services: Mutex<HashMap<String, Service>>,
 }
 
 impl NetworkRequestPlane {
-    /// Uses `client`; ports are opened when they are needed.
-    pub fn new(client: Client, options: NetworkOptions, lifecycle: &Lifecycle) -> Self {
+    /// Uses `client`, or TCP alone; ports are opened when they are needed.
+    pub fn new(client: Option<Client>, options: NetworkOptions, lifecycle: &Lifecycle) -> Self {
         Self {
             client,
             options,
             lifecycle: lifecycle.clone(),
-            pool: Pool::default(),
+            direct: DirectPlane::new(Tcp, options.host, lifecycle),
             answers: OnceCell::new(),
-            direct: OnceCell::new(),
             services: Mutex::new(HashMap::new()),
         }
     }
 
-    async fn serve_direct(&self, key: String, served: Served) -> Result<String, CallError> {
-        let start = || DirectServer::start(self.options.host, &self.lifecycle);
-        let server = self.direct.get_or_try_init(start).await.map_err(local)?;
-        server.add(key, served);
-        Ok(server.address().to_string())
-    }
-
     async fn serve_nats(
         &self,
+        client: &Client,
         endpoint: &EndpointId,
         instance_id: u64,
         served: Served,
@@ -90,8 +82,7 @@ impl NetworkRequestPlane {
                 component,
                 ..
             } = endpoint;
-            let service = self
-                .client
+            let service = client
                 .service_builder()
                 .description(format!(
                     "Dynamo component {component} in namespace {namespace}"
@@ -114,7 +105,7 @@ impl NetworkRequestPlane {
             .map_err(local)?;
         drop(services);
         // Nobody may hear of the instance before the server knows the subscription.
-        tokio::time::timeout(CONFIRM_TIMEOUT, self.client.flush())
+        tokio::time::timeout(CONFIRM_TIMEOUT, client.flush())
             .await
             .map_err(local)?
             .map_err(local)?;
@@ -134,14 +125,18 @@ impl RequestPlane for NetworkRequestPlane {
     ) -> BoxFuture<'a, Result<ServedEndpoint, CallError>> {
         Box::pin(async move {
             let served = Served::new(handler);
-            let key = direct_key(endpoint, instance_id);
-            let address = self.serve_direct(key, served.clone()).await?;
-            let subject = self
-                .serve_nats(endpoint, instance_id, served.clone())
-                .await?;
+            let direct = self.direct.serve(endpoint, instance_id, served.clone());
+            let direct = direct.await.map_err(local)?;
+            let transport = match &self.client {
+                None => Transport::TandemTcp(format!("{endpoint}/{instance_id:x}")),
+                Some(client) => {
+                    let subject = self.serve_nats(client, endpoint, instance_id, served.clone());
+                    Transport::NatsTcp(subject.await?)
+                }
+            };
             Ok(ServedEndpoint {
-                transport: Transport::NatsTcp(subject),
-                direct: Some(address),
+                transport,
+                direct: Some(direct),
                 closing: served.closing,
                 in_flight: served.in_flight,
                 cut: served.cut.drop_guard(),
@@ -152,31 +147,22 @@ impl RequestPlane for NetworkRequestPlane {
     fn call<'a>(
         &'a self,
         instance: &'a Instance,
-        request_id: &'a str,
-        request: Bytes,
+        request: Request,
     ) -> BoxFuture<'a, Result<Responses, CallError>> {
         let instance_id = instance.instance_id;
         Box::pin(async move {
             if self.options.preference == Preference::Direct
-                && let Some(address) = &instance.direct
+                && let Some(address) = DirectPlane::<Tcp>::address(instance)
             {
-                let call = DirectCall {
-                    address,
-                    endpoint: direct_key(&instance.endpoint_id(), instance_id),
-                    instance_id,
-                    request_id,
-                    request,
-                };
-                return call.send(&self.pool).await;
+                return self.direct.call(address, instance, request).await;
             }
-            let Transport::NatsTcp(subject) = &instance.transport else {
+            let (Transport::NatsTcp(subject), Some(client)) = (&instance.transport, &self.client)
+            else {
                 return Err(CallError::Unreachable { instance_id });
             };
             let start = || AnswerServer::start(self.options.host, &self.lifecycle);
             let answers = self.answers.get_or_try_init(start).await.map_err(local)?;
-            answers
-                .call(&self.client, subject, (instance_id, request_id), request)
-                .await
+            answers.call(client, subject, instance_id, request).await
         })
     }
 }
@@ -191,10 +177,6 @@ pub fn reachable_host() -> IpAddr {
         socket.local_addr()
     };
     routed().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
-}
-
-fn direct_key(endpoint: &EndpointId, instance_id: u64) -> String {
-    format!("{endpoint}/{instance_id:x}")
 }
 
 /// Namespace and component as one word that fits into a subject.

@@ -1,4 +1,4 @@
-//! The worker's side of an answer.
+//! The worker's side of an answer to a process of Dynamo.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Handler;
 use super::connection::Connection;
 use super::two_part::Frame;
 use super::wire::{FINAL, KILL, Prologue, SENTINEL, STOP, json, wrap};
+use super::{Handler, Request};
 
 /// Most bytes that are gathered before they are written.
 const GATHER: usize = 64 * 1024;
@@ -44,19 +44,13 @@ impl Served {
         }
     }
 
-    /// Answers a request on `connection`. True if the exchange came to a regular end, so that
-    /// another one may follow.
-    pub(super) async fn answer(
-        &self,
-        connection: &mut Connection,
-        request_id: &str,
-        request: Bytes,
-    ) -> bool {
+    /// Answers a request on `connection`. True if the exchange came to a regular end.
+    pub(super) async fn answer(&self, connection: &mut Connection, request: Request) -> bool {
         let _running = self.in_flight.token();
         if self.closing.is_cancelled() || self.cut.is_cancelled() {
-            return refuse(connection, "the worker is leaving", true).await;
+            return refuse(connection, "the worker is leaving").await;
         }
-        let answers = self.handler.handle(request_id, request);
+        let answers = self.handler.handle(request);
         let prologue = Frame::header(json(&Prologue::default()));
         if connection.send(&prologue).await.is_err() {
             return false;
@@ -68,11 +62,11 @@ impl Served {
     }
 }
 
-/// Says that there will be no answer.
-pub(super) async fn refuse(connection: &mut Connection, reason: &str, unavailable: bool) -> bool {
+/// Says that another worker may have an answer.
+async fn refuse(connection: &mut Connection, reason: &str) -> bool {
     let prologue = Prologue {
         error: Some(reason.to_owned()),
-        unavailable,
+        unavailable: true,
     };
     let frame = Frame::header(json(&prologue));
     connection.send(&frame).await.is_ok()

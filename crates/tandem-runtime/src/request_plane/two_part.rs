@@ -125,11 +125,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(super) fn buffered(&mut self) -> Result<Option<Frame>, FrameError> {
         Frame::decode(&mut self.buffer)
     }
-
-    /// The connection, if nothing that it sent is left.
-    pub(super) fn idle(&self) -> Option<&R> {
-        self.buffer.is_empty().then_some(&self.reader)
-    }
 }
 
 #[cfg(test)]

@@ -46,14 +46,6 @@ pub(super) struct Handshake {
     pub(super) stream_type: String,
 }
 
-/// Header of a request over a TCP connection between our own processes.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct DirectRequest {
-    pub(super) id: String,
-    /// Endpoint and instance, `ns/component/endpoint/id`.
-    pub(super) endpoint: String,
-}
-
 /// Says whether there will be an answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prologue {

@@ -3,7 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tandem_runtime::discovery::{DiscoveryError, DiscoveryEvent, EtcdDiscovery, EtcdOptions};
+use tandem_runtime::discovery::{
+    DiscoveryError, DiscoveryEvent, EtcdDiscovery, EtcdOptions, EtcdTls,
+};
 use tandem_runtime::{Discovery, Lifecycle};
 
 use crate::servers::Server;
@@ -17,6 +19,8 @@ async fn join(server: &Server, lifecycle: &Lifecycle) -> EtcdDiscovery {
 pub(crate) async fn join_at(endpoints: Vec<String>, lifecycle: &Lifecycle) -> EtcdDiscovery {
     let options = EtcdOptions {
         endpoints,
+        login: None,
+        tls: EtcdTls::default(),
         lease_ttl: TTL,
         connect_timeout: Duration::from_secs(10),
     };

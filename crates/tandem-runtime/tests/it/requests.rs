@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tandem_runtime::request_plane::{
-    CallError, Handler, NetworkOptions, NetworkRequestPlane, Preference, Responses, ServedEndpoint,
+    CallError, Handler, NetworkOptions, NetworkRequestPlane, Preference, Request, Responses,
+    ServedEndpoint,
 };
 use tandem_runtime::{EndpointId, Instance, Lifecycle, RequestPlane};
 
@@ -30,9 +31,10 @@ impl Drop for Running {
 }
 
 impl Handler for Counter {
-    fn handle(&self, request_id: &str, request: Bytes) -> BoxStream<'static, Bytes> {
-        assert_eq!(request_id, "the-id");
-        let text = String::from_utf8(request.to_vec()).unwrap();
+    fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
+        assert_eq!(request.id, "the-id");
+        assert_eq!(request.traceparent.as_deref(), Some("the-span"));
+        let text = String::from_utf8(request.body.to_vec()).unwrap();
         let (count, hang) = match text.strip_suffix('+') {
             Some(count) => (count.to_owned(), true),
             None => (text, false),
@@ -73,7 +75,7 @@ fn plane(
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         preference,
     };
-    NetworkRequestPlane::new(client, options, of)
+    NetworkRequestPlane::new(Some(client), options, of)
 }
 
 async fn pair(server: &Server, preference: Preference) -> Pair {
@@ -101,7 +103,11 @@ async fn pair(server: &Server, preference: Preference) -> Pair {
 
 impl Pair {
     async fn call(&self, request: &'static str) -> Result<Responses, CallError> {
-        let call = self.caller.call(&self.instance, "the-id", request.into());
+        let request = Request {
+            traceparent: Some("the-span".to_owned()),
+            ..Request::new("the-id", request)
+        };
+        let call = self.caller.call(&self.instance, request);
         tokio::time::timeout(Duration::from_secs(20), call)
             .await
             .unwrap()
@@ -217,6 +223,20 @@ async fn a_drain_refuses_new_requests_and_waits_for_the_running_ones() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_worker_whose_protocol_is_unknown_is_called_over_nats() {
+    let Some(mut server) = Server::nats().await else {
+        return;
+    };
+    let mut pair = pair(&server, Preference::Direct).await;
+    pair.instance.direct.as_mut().unwrap().versions = vec![u16::MAX];
+    let answers: Vec<_> = pair.call("5").await.unwrap().collect().await;
+    assert_eq!(answers.len(), 5);
+    server.stop();
+    let refused = pair.call("5").await.err();
+    assert_eq!(refused, Some(CallError::Unreachable { instance_id: 0x1f }));
 }
 
 #[tokio::test]

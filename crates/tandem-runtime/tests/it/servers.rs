@@ -20,10 +20,15 @@ pub(crate) struct Server {
 impl Server {
     /// etcd; `None`, with a note, if it is not installed.
     pub(crate) async fn etcd() -> Option<Self> {
+        Self::etcd_with("http", &[]).await
+    }
+
+    /// etcd with these arguments.
+    pub(crate) async fn etcd_with(scheme: &str, more: &[String]) -> Option<Self> {
         let program = find("etcd")?;
         let data = tempfile::tempdir().unwrap();
         let (port, peer) = (free_port(), free_port());
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("{scheme}://127.0.0.1:{port}");
         let peer = format!("http://127.0.0.1:{peer}");
         let args = [
             ("--data-dir", data.path().to_string_lossy().into_owned()),
@@ -34,7 +39,8 @@ impl Server {
             ("--initial-cluster", format!("default={peer}")),
         ];
         let args = args.map(|(name, value)| format!("{name}={value}"));
-        Some(Self::start(program, args.into(), port, data).await)
+        let args = [&args, more].concat();
+        Some(Self::start(program, args, port, data).await)
     }
 
     /// Three members of one etcd cluster; `None`, with a note, if it is not installed.
@@ -66,6 +72,11 @@ impl Server {
 
     /// nats-server with JetStream; `None`, with a note, if it is not installed.
     pub(crate) async fn nats() -> Option<Self> {
+        Self::nats_with(&[]).await
+    }
+
+    /// nats-server with these arguments.
+    pub(crate) async fn nats_with(more: &[String]) -> Option<Self> {
         let program = find("nats-server")?;
         let data = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -75,7 +86,8 @@ impl Server {
             format!("-p={port}"),
             format!("-sd={}", data.path().display()),
         ];
-        Some(Self::start(program, args.into(), port, data).await)
+        let args = [&args, more].concat();
+        Some(Self::start(program, args, port, data).await)
     }
 
     async fn start(program: PathBuf, args: Vec<String>, port: u16, data: TempDir) -> Self {
@@ -113,10 +125,15 @@ impl Server {
 
     /// Makes etcd forget what was before `revision`.
     pub(crate) fn compact(&self, revision: u64) {
-        let endpoints = format!("--endpoints={}", self.address());
+        self.etcdctl(&["compact", &revision.to_string()]);
+    }
+
+    /// Gives an order to etcd.
+    pub(crate) fn etcdctl(&self, order: &[&str]) {
         let done = Command::new("etcdctl")
             .env("ETCDCTL_API", "3")
-            .args([&endpoints, "compact", &revision.to_string()])
+            .arg(format!("--endpoints={}", self.address()))
+            .args(order)
             .stdout(Stdio::null())
             .status();
         assert!(done.unwrap().success());

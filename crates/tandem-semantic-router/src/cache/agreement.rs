@@ -11,6 +11,9 @@ use super::words::same_word;
 /// have some, one word may stand in the place of another.
 const MOST_UNMATCHED: usize = 4;
 
+/// Most words of a question of which some may stand elsewhere in the other.
+const MOST_MOVED: usize = 12;
+
 /// Whether both ask for the same.
 pub(crate) fn agree(left: &Question, right: &Question) -> bool {
     left.literals == right.literals
@@ -18,13 +21,16 @@ pub(crate) fn agree(left: &Question, right: &Question) -> bool {
         && left.objects == right.objects
         && same_tense(left.tense, right.tense)
         && same_modal(left, right)
-        && same_kind(left.kind, right.kind)
+        && same_kind(left, right)
         && same_numbers(left, right)
         && same_words(left, right)
 }
 
-fn same_kind(left: Kind, right: Kind) -> bool {
-    left == right
+/// Key words ask how something is done as well as what it is: they are few, and the answer to
+/// either begins the other.
+fn same_kind(left: &Question, right: &Question) -> bool {
+    let how = |keys: &Question, other: &Question| keys.telegraphic && other.kind == Kind::Manner;
+    left.kind == right.kind || how(left, right) || how(right, left)
 }
 
 /// A text without an auxiliary verb speaks of the future only where it says so.
@@ -37,8 +43,9 @@ fn same_tense(left: Option<Tense>, right: Option<Tense>) -> bool {
 }
 
 fn same_modal(left: &Question, right: &Question) -> bool {
-    left.modal == right.modal
-        || left.kind != Kind::Truth && (left.modal.is_none() || right.modal.is_none())
+    // "How many can there be?" is not "how many are there?".
+    let matters = matches!(left.kind, Kind::Truth | Kind::Measure(_));
+    left.modal == right.modal || !matters && (left.modal.is_none() || right.modal.is_none())
 }
 
 fn same_numbers(left: &Question, right: &Question) -> bool {
@@ -49,7 +56,9 @@ fn same_numbers(left: &Question, right: &Question) -> bool {
             .zip(&right.numbers)
             .all(|(left, right)| {
                 let units = left.unit.as_ref().zip(right.unit.as_ref());
-                left.value == right.value && units.is_none_or(|(left, right)| left == right)
+                left.value == right.value
+                    && left.is_ordinal() == right.is_ordinal()
+                    && units.is_none_or(|(left, right)| left == right)
             })
 }
 
@@ -89,7 +98,11 @@ fn same_words(left: &Question, right: &Question) -> bool {
     (lacking == 0 || unmatched == 0)
         && lacking + unmatched <= MOST_UNMATCHED
         && (meaning > 0 || lacking + unmatched == 0)
-        && same_order(&places, right)
+        && (same_order(&places, left, right)
+            || (left.telegraphic || right.telegraphic)
+                && !is_strict(left)
+                && !is_strict(right)
+                && is_loose(&places, right))
 }
 
 fn same_direction(left: &Word, right: &Word) -> bool {
@@ -104,8 +117,25 @@ fn weak(direction: &str) -> bool {
     matches!(direction, "in" | "of" | "for" | "with")
 }
 
+/// Whether words must stand in the same order whatever they are: where some are repeated, or there
+/// are many, their places say what belongs to what.
+fn is_strict(question: &Question) -> bool {
+    question.repeats || question.words.len() > MOST_MOVED
+}
+
+/// Whether the words of which one text consists may stand in any order. Not if they are two, as in
+/// "travel time", and not if only one of the texts says where something goes.
+fn is_loose(places: &[(&Word, usize)], right: &Question) -> bool {
+    let strong = |word: &Word| word.direction.filter(|direction| !weak(direction));
+    let mut places = places.iter();
+    places.len() > 2 && places.all(|(word, at)| strong(word) == strong(&right.words[*at]))
+}
+
 /// Words may change places only where that does not exchange their parts.
-fn same_order(places: &[(&Word, usize)], right: &Question) -> bool {
+fn same_order(places: &[(&Word, usize)], left: &Question, right: &Question) -> bool {
+    if is_strict(left) || is_strict(right) {
+        return places.is_sorted_by_key(|(_, at)| *at);
+    }
     let symmetric = places
         .iter()
         .any(|(word, _)| matches!(word.stem.as_str(), "difference" | "versus" | "between"));

@@ -63,10 +63,18 @@ impl Entry {
 }
 
 impl Moment {
+    /// After everything.
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     pub(crate) fn now() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let millis = now.map_or(0, |now| now.as_millis());
         Self(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn before(self, wait: Duration) -> Self {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
     }
 
     pub(crate) fn after(self, wait: Duration) -> Self {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Selector;
 use super::entry::{Asked, Entry, Moment};
+use super::invalidation::Selector;
 use super::key::Key;
 use crate::config::{CacheLimits, Eviction};
 
 /// Most entries of a word that are looked at: newer ones first.
-const MOST_POSTINGS: usize = 256;
+pub(super) const MOST_POSTINGS: usize = 256;
 /// Words by which candidates are found: the rarest of the question.
-const RAREST: usize = 3;
+pub(super) const RAREST: usize = 3;
 /// Most candidates that are compared with a question.
-const MOST_CANDIDATES: usize = 16;
+pub(super) const MOST_CANDIDATES: usize = 16;
 /// Most expired entries that one insertion drops, so that none takes long.
 const SWEEP: usize = 32;
 
@@ -100,27 +100,25 @@ impl MemoryStore {
         self.state.lock().insert(entry, now)
     }
 
-    /// Drops what is selected; how many that were.
-    pub(crate) fn remove(&self, selector: &Selector) -> usize {
+    /// Drops what is selected and was stored until then; how many that were.
+    pub(crate) fn remove(&self, selector: &Selector, until: Moment) -> usize {
         let mut state = self.state.lock();
         let keys: Vec<Key> = match selector {
-            Selector::Key(key) => state
-                .entries
-                .contains_key(key)
-                .then_some(*key)
-                .into_iter()
-                .collect(),
-            Selector::All => state.entries.keys().copied().collect(),
-            Selector::Model(_) | Selector::Decision(_) => {
-                let entries = state.entries.values();
-                let selected = entries.filter(|held| selector.selects(&held.entry));
-                selected.map(|held| held.entry.key).collect()
+            Selector::Key(key) => vec![*key],
+            Selector::Model(_) | Selector::Decision(_) | Selector::All => {
+                state.entries.keys().copied().collect()
             }
         };
-        for key in &keys {
-            state.remove(*key);
+        let mut dropped = 0;
+        for key in keys {
+            let held = state.entries.get(&key);
+            if held.is_some_and(|held| held.entry.stored <= until && selector.selects(&held.entry))
+            {
+                state.remove(key);
+                dropped += 1;
+            }
         }
-        keys.len()
+        dropped
     }
 }
 
@@ -159,15 +157,13 @@ impl State {
             .filter_map(|term| self.postings.get(&(rest, *term)))
             .collect();
         found.sort_by_key(|postings| postings.len());
-        let mut shared: HashMap<Key, (usize, u64)> = HashMap::new();
-        for postings in found.iter().take(RAREST) {
-            for (stored, key) in postings.iter().rev().take(MOST_POSTINGS) {
-                shared.entry(*key).or_insert((0, *stored)).0 += 1;
-            }
-        }
-        let mut best: Vec<(Key, (usize, u64))> = shared.into_iter().collect();
-        best.sort_unstable_by_key(|(_, likely)| std::cmp::Reverse(*likely));
-        let entries = best.iter().filter_map(|(key, _)| self.entries.get(key));
+        let rarest = found.iter().take(RAREST);
+        let newest = rarest.map(|postings| {
+            let newest = postings.iter().rev().take(MOST_POSTINGS);
+            newest.map(|(stored, key)| (*key, *stored))
+        });
+        let likely = most_shared(newest);
+        let entries = likely.iter().filter_map(|key| self.entries.get(key));
         entries
             .map(|held| &held.entry)
             .filter(|entry| !entry.is_expired(now))
@@ -261,6 +257,20 @@ impl State {
         self.occupancy.entries -= 1;
         self.occupancy.bytes -= entry.bytes();
     }
+}
+
+/// Keys by how many of some lists they are in, and then by the number beside them; the greatest
+/// first.
+pub(super) fn most_shared<T: IntoIterator<Item = (Key, u64)>>(
+    lists: impl IntoIterator<Item = T>,
+) -> Vec<Key> {
+    let mut shared: HashMap<Key, (usize, u64)> = HashMap::new();
+    for (key, time) in lists.into_iter().flatten() {
+        shared.entry(key).or_insert((0, time)).0 += 1;
+    }
+    let mut best: Vec<(Key, (usize, u64))> = shared.into_iter().collect();
+    best.sort_unstable_by_key(|(_, likely)| std::cmp::Reverse(*likely));
+    best.into_iter().map(|(key, _)| key).collect()
 }
 
 /// Where an entry is in the postings.

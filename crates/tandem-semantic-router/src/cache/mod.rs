@@ -6,40 +6,59 @@
 
 mod agreement;
 mod answer;
+mod backend;
+mod breaker;
+mod codec;
 mod control;
 mod entry;
 mod flight;
+mod invalidation;
 mod key;
 mod lexicon;
 mod memory;
+mod milvus;
+mod operations;
 mod question;
 mod recording;
+mod redis;
+mod remote;
 mod rephrase;
 mod statistics;
+#[cfg(test)]
+mod testing;
 mod tokens;
 mod words;
+mod write_queue;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{CacheConfig, CacheMode, CachePolicy, CacheScope};
+use crate::config::{CacheConfig, CacheMode, CachePolicy, CacheScope, CacheStore, StoreKind};
 use crate::request::Client;
 use crate::signal::cosine;
 use agreement::agree;
+use backend::Backend;
 pub use control::CacheControl;
 use entry::{Asked, Entry, Moment};
 use flight::{Arrival, Boarding, Flight, Flights};
+pub use invalidation::Selector;
 pub use key::Key as CacheKey;
 pub(crate) use key::{Keys, Partition};
 use memory::MemoryStore;
+use milvus::MilvusBackend;
+pub use operations::OperationStatistics;
 use question::Question;
 pub use recording::Recording;
 use recording::Subject;
+use redis::RedisBackend;
+use remote::Remote;
+pub use remote::{InvalidateError, RemoteStatistics};
 pub use statistics::CacheStatistics;
 use statistics::Counters;
 
@@ -55,35 +74,15 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ResponseCache {
     memory: MemoryStore,
+    /// The store that processes share, if there is one.
+    remote: watch::Sender<Option<Arc<Remote>>>,
+    /// Which one that is.
+    store: Mutex<CacheStore>,
     flights: Arc<Flights>,
     statistics: Counters,
     /// Bytes of the answers that are being recorded.
     recording: Arc<AtomicUsize>,
     config: RwLock<CacheConfig>,
-}
-
-/// Answers to drop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    /// The one to a request.
-    Key(CacheKey),
-    /// Those that a model gave.
-    Model(String),
-    /// Those to requests of a decision.
-    Decision(String),
-    /// All.
-    All,
-}
-
-impl Selector {
-    fn selects(&self, entry: &Entry) -> bool {
-        match self {
-            Self::Key(key) => entry.key == *key,
-            Self::Model(model) => entry.model == *model,
-            Self::Decision(decision) => entry.decision.as_ref() == Some(decision),
-            Self::All => true,
-        }
-    }
 }
 
 /// A request that wants an answer.
@@ -123,6 +122,8 @@ impl Default for ResponseCache {
         let config = CacheConfig::default();
         Self {
             memory: MemoryStore::new(config.limits.clone()),
+            remote: watch::Sender::default(),
+            store: Mutex::new(CacheStore::Memory),
             flights: Arc::default(),
             statistics: Counters::default(),
             recording: Arc::default(),
@@ -136,6 +137,42 @@ impl ResponseCache {
     pub(crate) fn configure(&self, config: &CacheConfig) {
         self.memory.limit(config.limits.clone());
         self.config.write().clone_from(config);
+    }
+
+    /// Shares answers with other processes by a store from now on; one that it has already stays
+    /// as it is. Nothing is sent before [`Self::work`] is polled.
+    pub(crate) fn connect(&self, store: &CacheStore) {
+        let mut current = self.store.lock();
+        if *current == *store {
+            return;
+        }
+        current.clone_from(store);
+        let remote = match store {
+            CacheStore::Memory | CacheStore::File(_) => None,
+            CacheStore::Server(server) => {
+                let backend: Box<dyn Backend> = match &server.kind {
+                    StoreKind::Redis { database, prefix } => {
+                        Box::new(RedisBackend::new(server, *database, prefix))
+                    }
+                    StoreKind::Milvus {
+                        database,
+                        collection,
+                        topk,
+                        consistency,
+                    } => {
+                        let settings = milvus::Settings {
+                            database: database.clone(),
+                            collection: collection.clone(),
+                            topk: *topk,
+                            consistency: *consistency,
+                        };
+                        Box::new(MilvusBackend::new(server, settings))
+                    }
+                };
+                Some(Arc::new(Remote::new(backend, server.deadline)))
+            }
+        };
+        self.remote.send_replace(remote);
     }
 
     /// What it has done and what it holds.
@@ -155,9 +192,52 @@ impl ResponseCache {
         self.config.read().clone()
     }
 
-    /// Drops answers; how many.
-    pub fn invalidate(&self, selector: &Selector) -> usize {
-        self.memory.remove(selector)
+    /// What the store that processes share has done, if there is one.
+    pub fn remote_statistics(&self) -> Option<RemoteStatistics> {
+        self.remote().map(|remote| remote.statistics())
+    }
+
+    /// Drops answers; how many of them this process held.
+    ///
+    /// # Errors
+    /// The store that processes share could not be told.
+    pub async fn invalidate(&self, selector: &Selector) -> Result<usize, InvalidateError> {
+        let dropped = self.memory.remove(selector, Moment::MAX);
+        let Some(remote) = self.remote() else {
+            return Ok(dropped);
+        };
+        let told = remote.invalidate(selector).await;
+        // What was fetched meanwhile.
+        let dropped = dropped + self.memory.remove(selector, Moment::now());
+        told.map_err(|error| InvalidateError {
+            dropped,
+            reason: error.to_string(),
+        })?;
+        Ok(dropped)
+    }
+
+    /// Writes to the store that processes share, and keeps in step with it, for as long as it is
+    /// polled. Without it answers stay in this process.
+    pub async fn work(self: Arc<Self>) {
+        let mut remotes = self.remote.subscribe();
+        loop {
+            let remote = remotes.borrow_and_update().clone();
+            let working = async {
+                match &remote {
+                    Some(remote) => remote.work(&self.memory).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = working => {}
+                // Never an error: the sender is in `self`.
+                _ = remotes.changed() => {}
+            }
+        }
+    }
+
+    fn remote(&self) -> Option<Arc<Remote>> {
+        self.remote.borrow().clone()
     }
 
     /// The answer to this very request, if it may be served and is there at once.
@@ -169,27 +249,20 @@ impl ResponseCache {
 
     /// The answer to a request, or the means to keep it.
     pub(crate) async fn look_up(self: &Arc<Self>, wanted: Wanted<'_>) -> Found {
-        let exact = self.recall(wanted.keys.exact, wanted.control);
-        if let Some(hit) = exact {
-            return Found::Hit(hit);
-        }
         let asked = wanted.asked();
-        if let Some((question, asked)) = &asked
-            && let Some(hit) = self.similar(question, asked, &wanted)
-        {
-            self.statistics.hit(true);
-            return Found::Hit(hit);
+        if let Some(hit) = self.held(&wanted, asked.as_ref()) {
+            return self.hit(hit);
         }
         if wanted.control.no_store {
+            if let Some(hit) = self.fetch(&wanted, asked.as_ref()).await {
+                return self.hit(hit);
+            }
             self.statistics.missed();
             return Found::Miss(None);
         }
-        let flight = match self.fly(&wanted).await {
+        let flight = match self.fly(&wanted, asked.as_ref()).await {
             Ok(flight) => flight,
-            Err(hit) => {
-                self.statistics.hit(false);
-                return Found::Hit(hit);
-            }
+            Err(hit) => return self.hit(hit),
         };
         self.statistics.missed();
         let ttl = match (wanted.policy.ttl, wanted.control.ttl) {
@@ -209,7 +282,11 @@ impl ResponseCache {
 
     /// Leads, or waits for whoever does; the answer if it came. A request that waited too long
     /// goes to the model by itself.
-    async fn fly(&self, wanted: &Wanted<'_>) -> Result<Option<Flight>, Hit> {
+    async fn fly(
+        &self,
+        wanted: &Wanted<'_>,
+        asked: Option<&(Question, Asked)>,
+    ) -> Result<Option<Flight>, Hit> {
         // A client that wants a fresh answer will not have that to another request.
         if wanted.control.no_cache {
             return Ok(None);
@@ -220,10 +297,11 @@ impl ResponseCache {
             let arrival: Arrival = match self.flights.board(wanted.keys.exact) {
                 Boarding::Leads(flight) => {
                     // It may have arrived just before.
-                    return match self.exact(wanted.keys.exact, wanted.control) {
-                        Some(hit) => Err(hit),
-                        None => Ok(Some(flight)),
+                    let hit = match self.held(wanted, asked) {
+                        None => self.fetch(wanted, asked).await,
+                        held => held,
                     };
+                    return hit.map_or(Ok(Some(flight)), Err);
                 }
                 Boarding::Follows(arrival) => arrival,
             };
@@ -237,6 +315,20 @@ impl ResponseCache {
                 return Ok(None);
             }
         }
+    }
+
+    fn hit(&self, hit: Hit) -> Found {
+        self.statistics.hit(hit.similarity.is_some());
+        Found::Hit(hit)
+    }
+
+    /// The answer to a request in this process.
+    fn held(&self, wanted: &Wanted<'_>, asked: Option<&(Question, Asked)>) -> Option<Hit> {
+        let exact = self.exact(wanted.keys.exact, wanted.control);
+        exact.or_else(|| {
+            let (question, asked) = asked?;
+            self.similar(question, asked, wanted)
+        })
     }
 
     fn exact(&self, key: CacheKey, control: &CacheControl) -> Option<Hit> {
@@ -255,34 +347,78 @@ impl ResponseCache {
         }
         let now = Moment::now();
         let candidates = self.memory.candidates(asked.rest, &asked.terms, now);
-        let mut best: Option<(f32, Arc<Entry>)> = None;
-        for entry in candidates {
-            let Some(other) = &entry.question else {
-                continue;
-            };
-            let similarity = cosine(&other.embedding, &asked.embedding);
-            let nearer = best
-                .as_ref()
-                .is_none_or(|(nearest, _)| similarity > *nearest);
-            if nearer
-                && similarity >= wanted.policy.threshold
-                && fresh(&entry, wanted.control, now)
-                && Question::read(&other.text).is_some_and(|other| agree(question, &other))
-            {
-                best = Some((similarity, entry));
-            }
+        let others = candidates
+            .iter()
+            .filter(|entry| fresh(entry, wanted.control, now))
+            .filter_map(|entry| Some((entry, entry.question.as_ref()?)));
+        let sought = (question, asked);
+        let (similarity, entry) = nearest(sought, wanted.policy.threshold, others)?;
+        Some(Hit::of(entry, Some(similarity), now))
+    }
+
+    /// The answer in the store that processes share, which this one holds from now on. The store
+    /// finds; whether the answer may be served is decided here, as if it had been held.
+    async fn fetch(&self, wanted: &Wanted<'_>, asked: Option<&(Question, Asked)>) -> Option<Hit> {
+        if wanted.control.no_cache {
+            return None;
         }
-        let (similarity, entry) = best?;
-        Some(Hit::of(&entry, Some(similarity), now))
+        let remote = self.remote()?;
+        let (now, until) = (Moment::now(), remote.deadline());
+        let exact = remote.get(wanted.keys.exact, now, until).await;
+        let (entry, similarity) = match exact {
+            Some(entry) => (entry, None),
+            None => {
+                let (question, asked) = asked?;
+                let sought = (question, asked);
+                let threshold = wanted.policy.threshold;
+                let candidates = remote.candidates(asked, now, until).await;
+                let others = candidates.iter().map(|other| (other.key, &other.asked));
+                let (_, key) = nearest(sought, threshold, others)?;
+                let entry = remote.get(key, now, until).await?;
+                // What was named may have been replaced.
+                let other = entry.question.as_ref();
+                let other = other.filter(|other| other.rest == asked.rest)?;
+                let (similarity, ()) = nearest(sought, threshold, [((), other)])?;
+                (entry, Some(similarity))
+            }
+        };
+        let hit = fresh(&entry, wanted.control, now).then(|| Hit::of(&entry, similarity, now));
+        self.memory.insert(entry, now);
+        hit
     }
 
     fn store(&self, entry: Arc<Entry>, now: Moment) {
+        if let Some(remote) = self.remote() {
+            remote.put(Arc::clone(&entry));
+        }
         if self.memory.insert(entry, now) {
             self.statistics.stored();
         } else {
             self.statistics.skipped();
         }
     }
+}
+
+/// The nearest of the questions that ask for the same.
+fn nearest<'a, T>(
+    (question, asked): (&Question, &Asked),
+    threshold: f32,
+    others: impl IntoIterator<Item = (T, &'a Asked)>,
+) -> Option<(f32, T)> {
+    let mut best: Option<(f32, T)> = None;
+    for (name, other) in others {
+        let similarity = cosine(&other.embedding, &asked.embedding);
+        let nearer = best
+            .as_ref()
+            .is_none_or(|(nearest, _)| similarity > *nearest);
+        if nearer
+            && similarity >= threshold
+            && Question::read(&other.text).is_some_and(|other| agree(question, &other))
+        {
+            best = Some((similarity, name));
+        }
+    }
+    best
 }
 
 fn fresh(entry: &Entry, control: &CacheControl, now: Moment) -> bool {

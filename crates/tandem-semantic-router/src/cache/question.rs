@@ -4,16 +4,21 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::lexicon::{DIRECTIONS, GENERIC, NEGATIONS, STOPS, UNITS};
 use super::rephrase::{is_english, rephrase};
-use super::tokens::{Form, Token, split};
+use super::tokens::{Form, Pieces, Token, split};
 use super::words::{canonical, numeral, skeleton};
 
 /// Longest question that is compared: longer texts say too much for their words to be weighed.
 pub(crate) const LONGEST: usize = 1_500;
 
+/// The unit of a number that is a place in an order.
+const ORDINAL: &str = "th";
+
 /// A question, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Question {
     pub(super) kind: Kind,
+    /// Whether it is key words only: no question word, no verb of a question, no task to do.
+    pub(super) telegraphic: bool,
     pub(super) modal: Option<&'static str>,
     /// `None` where no auxiliary verb says.
     pub(super) tense: Option<Tense>,
@@ -21,9 +26,12 @@ pub(crate) struct Question {
     /// Pronouns that something happens to: "I left him" is not "he left me".
     pub(super) objects: usize,
     pub(super) numbers: Vec<Number>,
-    /// Code, symbols and other texts that must be the same to the letter.
+    /// Code, symbols and other texts that must be the same to the letter, in their order. Where a
+    /// text holds code, all of its words.
     pub(super) literals: Vec<String>,
     pub(super) words: Vec<Word>,
+    /// Whether a word occurs more than once.
+    pub(super) repeats: bool,
 }
 
 /// What is asked for.
@@ -74,7 +82,7 @@ impl Question {
         if text.len() > LONGEST {
             return None;
         }
-        let tokens = split(text);
+        let Pieces { tokens, exact } = split(text);
         let english = is_english(&tokens);
         let tokens = if english { rephrase(tokens) } else { tokens };
         let mut reader = Reader {
@@ -85,7 +93,10 @@ impl Question {
         for (at, token) in tokens.iter().enumerate() {
             reader.add(token, &tokens[..at], &tokens[at + 1..]);
         }
-        let question = reader.finish(&tokens);
+        let mut question = reader.finish(&tokens);
+        if exact {
+            question.literals = tokens.into_iter().map(|token| token.text).collect();
+        }
         (!question.words.is_empty()).then_some(question)
     }
 
@@ -133,6 +144,9 @@ impl Reader {
             self.question.negations += 1;
         } else if matches!(word, "me" | "us" | "him" | "them") {
             self.question.objects += 1;
+        } else if word == "do" && after.is_empty() && self.asked {
+            // "What does it do?" is not "what is it?".
+            self.word(word.to_owned(), None, false);
         } else if is_subject(word, before) {
             self.word(word.to_owned(), None, false);
         } else if self.grammar(word) || STOPS.contains(word) || is_direction(word) {
@@ -145,7 +159,10 @@ impl Reader {
     fn word(&mut self, stem: String, direction: Option<&'static str>, generic: bool) {
         let words = &mut self.question.words;
         match words.iter_mut().find(|word| word.stem == stem) {
-            Some(known) => known.generic &= generic,
+            Some(known) => {
+                known.generic &= generic;
+                self.question.repeats = true;
+            }
             None => words.push(Word {
                 stem,
                 direction,
@@ -162,14 +179,14 @@ impl Reader {
             .skip_while(|token| token.text.starts_with("degree"));
         let unit = match suffix {
             "" => next.next().map(|next| canonical(&next.text.to_lowercase())),
-            "st" | "nd" | "rd" | "th" => Some("th".to_owned()),
+            "st" | "nd" | "rd" | "th" => Some(ORDINAL.to_owned()),
             suffix => {
                 let unit = canonical(suffix);
                 self.word(unit.clone(), None, false);
                 Some(unit)
             }
         };
-        let unit = unit.filter(|unit| unit == "th" || UNITS.contains(&unit.as_str()));
+        let unit = unit.filter(|unit| unit == ORDINAL || UNITS.contains(&unit.as_str()));
         let value = value.replace(',', "");
         self.question.numbers.push(Number { value, unit });
     }
@@ -225,6 +242,26 @@ impl Reader {
         if !self.asked && self.english && tokens.iter().any(|token| begins(&token)) {
             question.kind = Kind::Truth;
         }
+        let task = tokens
+            .iter()
+            .any(|token| token.first && TASKS.contains(&token.text.as_str()));
+        question.telegraphic = self.english
+            && !self.asked
+            && !task
+            && question.kind == Kind::Thing
+            && question.tense.is_none()
+            && question.modal.is_none();
+        let compares = |word: &Word| word.stem == "difference";
+        if question.words.iter().any(compares) {
+            // "How does tea differ from coffee?" asks for the difference between coffee and tea.
+            question.kind = match question.kind {
+                Kind::Manner => Kind::Thing,
+                kind => kind,
+            };
+            for word in &mut question.words {
+                word.direction = None;
+            }
+        }
         question
     }
 }
@@ -253,6 +290,51 @@ fn is_subject(word: &str, before: &[Token]) -> bool {
         .is_some_and(|token| VERBS.contains(&token.text.as_str()));
     verb && matches!(word, "i" | "you" | "we" | "they" | "it")
 }
+
+/// Words that an order begins with: it wants the thing, not how it is done.
+const TASKS: &[&str] = &[
+    "write",
+    "create",
+    "generate",
+    "make",
+    "draft",
+    "compose",
+    "list",
+    "give",
+    "name",
+    "explain",
+    "describe",
+    "translate",
+    "summarize",
+    "summarise",
+    "rewrite",
+    "rephrase",
+    "convert",
+    "calculate",
+    "compute",
+    "solve",
+    "show",
+    "tell",
+    "suggest",
+    "recommend",
+    "plan",
+    "design",
+    "correct",
+    "improve",
+    "compare",
+    "classify",
+    "extract",
+    "count",
+    "sort",
+    "find",
+    "add",
+    "implement",
+    "prove",
+    "simplify",
+    "shorten",
+    "invent",
+    "define",
+];
 
 /// Words that a question begins with whose answer is yes or no.
 const TRUTH: &[&str] = &[
@@ -313,6 +395,11 @@ fn question_word(word: &str) -> Option<Kind> {
     })
 }
 
+/// Verbs before whoever does something: "can a website see", "does my cat like".
+const AUXILIARIES: &[&str] = &[
+    "do", "does", "did", "can", "could", "should", "must", "may", "might", "will", "would",
+];
+
 fn is_direction(word: &str) -> bool {
     DIRECTIONS.iter().any(|(name, _)| *name == word)
 }
@@ -324,6 +411,9 @@ fn direction(before: &[Token]) -> Option<&'static str> {
         if let Some((_, direction)) = DIRECTIONS.iter().find(|(name, _)| *name == word) {
             return Some(direction);
         }
+        if AUXILIARIES.contains(&word) {
+            return Some("subject");
+        }
         if !matches!(
             word,
             "a" | "an" | "the" | "my" | "your" | "his" | "her" | "its" | "our" | "their"
@@ -332,6 +422,13 @@ fn direction(before: &[Token]) -> Option<&'static str> {
         }
     }
     None
+}
+
+impl Number {
+    /// Whether it is a place in an order: "fifth", not "five".
+    pub(super) fn is_ordinal(&self) -> bool {
+        self.unit.as_deref() == Some(ORDINAL)
+    }
 }
 
 impl Word {

@@ -3,17 +3,17 @@ use std::pin::pin;
 use super::*;
 use crate::request::Endpoint;
 
-const ANSWER: &str = r#"{"choices":[{"message":{"content":"four"},"finish_reason":"stop"}],"usage":{"total_tokens":5}}"#;
+pub(super) const ANSWER: &str = r#"{"choices":[{"message":{"content":"four"},"finish_reason":"stop"}],"usage":{"total_tokens":5}}"#;
 
 /// A request as tests vary it.
 #[derive(Clone)]
-struct Asks {
-    question: &'static str,
-    system: &'static str,
-    tenant: &'static str,
-    vector: [f32; 2],
-    policy: CachePolicy,
-    control: CacheControl,
+pub(super) struct Asks {
+    pub(super) question: &'static str,
+    pub(super) system: &'static str,
+    pub(super) tenant: &'static str,
+    pub(super) vector: [f32; 2],
+    pub(super) policy: CachePolicy,
+    pub(super) control: CacheControl,
 }
 
 impl Default for Asks {
@@ -62,12 +62,12 @@ async fn recording(cache: &Arc<ResponseCache>, asks: &Asks) -> Box<Recording> {
     }
 }
 
-async fn answer(cache: &Arc<ResponseCache>, asks: &Asks, body: &str) {
+pub(super) async fn answer(cache: &Arc<ResponseCache>, asks: &Asks, body: &str) {
     let recording = recording(cache, asks).await;
     recording.piece(body.as_bytes()).unwrap().complete();
 }
 
-async fn hit(cache: &Arc<ResponseCache>, asks: &Asks) -> Option<Hit> {
+pub(super) async fn hit(cache: &Arc<ResponseCache>, asks: &Asks) -> Option<Hit> {
     match cache.look_up(asks.wanted()).await {
         Found::Hit(hit) => Some(hit),
         Found::Miss(_) => None,
@@ -226,7 +226,7 @@ async fn clients_may_ask_for_a_fresh_answer_and_for_no_trace() {
     let fresh = ANSWER.replace("four", "five");
     answer(&cache, &control("no-cache"), &fresh).await;
     assert_eq!(hit(&cache, &Asks::default()).await.unwrap().answer, fresh);
-    cache.invalidate(&Selector::All);
+    cache.invalidate(&Selector::All).await.unwrap();
     let found = cache.look_up(control("no-store").wanted()).await;
     assert!(matches!(found, Found::Miss(None)));
 }
@@ -246,8 +246,8 @@ async fn answers_end_with_their_time_and_with_a_word() {
     assert_eq!(hit(&cache, &asks).await, None);
     let cache = answered().await;
     let key = hit(&cache, &Asks::default()).await.unwrap().key;
-    assert_eq!(cache.invalidate(&Selector::Key(key)), 1);
-    assert_eq!(cache.invalidate(&Selector::Key(key)), 0);
+    assert_eq!(cache.invalidate(&Selector::Key(key)).await, Ok(1));
+    assert_eq!(cache.invalidate(&Selector::Key(key)).await, Ok(0));
     assert_eq!(hit(&cache, &Asks::default()).await, None);
 }
 

@@ -29,8 +29,16 @@ impl Token {
     }
 }
 
+/// A text in pieces.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    pub(super) tokens: Vec<Token>,
+    /// Whether there is code or arithmetic in it, in which every sign counts, and its place.
+    pub(super) exact: bool,
+}
+
 /// Takes a text apart.
-pub(super) fn split(text: &str) -> Vec<Token> {
+pub(super) fn split(text: &str) -> Pieces {
     let text: String = text
         .chars()
         .map(|letter| match letter {
@@ -48,15 +56,19 @@ pub(super) fn split(text: &str) -> Vec<Token> {
         tokens: Vec::new(),
     };
     scanner.scan(&text);
-    scanner.tokens
+    Pieces {
+        tokens: scanner.tokens,
+        exact: scanner.exact,
+    }
 }
 
 /// Whether brackets and signs matter: there is code or arithmetic in the text.
 fn is_code(text: &str) -> bool {
     text.contains([
-        '=', '<', '>', '^', '*', '|', '{', '}', '[', ']', '_', '~', '\\', '`', '+',
-    ]) || text.contains("()")
-        || text.contains("::")
+        '=', '<', '>', '^', '*', '|', '{', '}', '[', ']', '~', '\\', '+',
+    ]) || ["()", "::", "```", "\n ", "\n\t"]
+        .iter()
+        .any(|sign| text.contains(sign))
         || text
             .as_bytes()
             .windows(2)
@@ -92,18 +104,18 @@ impl Scanner {
             };
             let inside = &rest[fence.len()..];
             if let Some(end) = inside.find(fence) {
-                self.quote(&inside[..end], letter == '`');
+                self.quote(&inside[..end], self.exact || letter == '`');
                 return fence.len() * 2 + end;
             }
         }
         if letter == '\'' && !previous.is_alphanumeric() {
             let inside = &rest[1..];
-            let end = inside.char_indices().find(|(at, letter)| {
+            let end = inside.match_indices('\'').map(|(at, _)| at).find(|at| {
                 let after = inside[at + 1..].chars().next();
-                *letter == '\'' && !after.is_some_and(char::is_alphanumeric)
+                !after.is_some_and(char::is_alphanumeric)
             });
-            if let Some((end, _)) = end {
-                self.quote(&inside[..end], false);
+            if let Some(end) = end {
+                self.quote(&inside[..end], self.exact);
                 return end + 2;
             }
         }
@@ -118,6 +130,11 @@ impl Scanner {
                 let factorial = letter == '!' && previous.is_ascii_digit();
                 if factorial || self.exact && letter != '?' && letter != '\n' && letter != '.' {
                     self.push(letter.to_string(), Form::Literal);
+                }
+                let indented = rest[length..].trim_start_matches([' ', '\t']);
+                let indentation = rest.len() - length - indented.len();
+                if self.exact && letter == '\n' && indentation > 0 {
+                    self.push(indentation.to_string(), Form::Literal);
                 }
                 self.first |= matches!(letter, '?' | '!' | '\n')
                     || letter == '.' && next.is_none_or(char::is_whitespace);
@@ -169,6 +186,7 @@ impl Scanner {
             && text.chars().all(char::is_alphabetic);
         let name = capital && (!self.first || acronym) && text != "I" && !text.starts_with("I'");
         let (text, form) = match name {
+            true if self.exact => (text.to_owned(), Form::Literal),
             true => (text.to_lowercase(), Form::Name),
             false => (text.to_lowercase(), Form::Word),
         };

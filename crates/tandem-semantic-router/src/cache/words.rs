@@ -63,6 +63,16 @@ const WHOLE: &[&str] = &[
     "java",
     "class",
     "glass",
+    "https",
+    "cors",
+    "dns",
+    "saas",
+    "paas",
+    "iaas",
+    "windows",
+    "airpods",
+    "netflix",
+    "dos",
 ];
 
 static CANONICAL: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
@@ -144,7 +154,8 @@ pub(super) fn canonical(word: &str) -> String {
 fn stem(word: &str) -> String {
     let word = word.strip_suffix("'s").unwrap_or(word);
     let word = word.strip_suffix('\'').unwrap_or(word);
-    if word.len() < 4 || !word.is_ascii() || WHOLE.contains(&word) {
+    let letters = word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if word.len() < 4 || !letters || WHOLE.contains(&word) {
         return word.to_owned();
     }
     if let Some(root) = word.strip_suffix("ies") {
@@ -154,7 +165,7 @@ fn stem(word: &str) -> String {
         };
     }
     if let Some(root) = word.strip_suffix("es")
-        && ["ss", "x", "zz", "ch", "sh", "o"]
+        && ["ss", "x", "zz", "ch", "sh", "o", "us"]
             .iter()
             .any(|end| root.ends_with(end))
     {

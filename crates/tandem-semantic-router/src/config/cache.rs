@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::cache_store::CacheStore;
+
 /// The cache of answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CacheConfig {
@@ -13,13 +15,6 @@ pub struct CacheConfig {
     pub limits: CacheLimits,
     /// How requests use it where their decision says nothing.
     pub policy: CachePolicy,
-}
-
-/// Where answers are kept beside this process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CacheStore {
-    /// Nowhere.
-    Memory,
 }
 
 /// Most that is kept.

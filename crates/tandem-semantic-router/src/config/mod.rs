@@ -3,6 +3,7 @@
 
 mod backend;
 mod cache;
+mod cache_store;
 mod clients;
 mod decision;
 mod load;
@@ -19,9 +20,8 @@ mod yaml;
 use std::time::Duration;
 
 pub use backend::{Address, Backend, Balance, Ejection, HealthCheck, Reliability, RetryOn};
-pub use cache::{
-    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, CacheStore, Eviction,
-};
+pub use cache::{CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, Eviction};
+pub use cache_store::{CacheStore, Consistency, StoreFile, StoreKind, StoreServer, StoreTls};
 pub use clients::{Access, ApiClient, Secret, UsageLimits};
 pub use decision::{
     Decision, FactorWeights, Fallback, LatencyAware, Limits, LoadAware, ModelRef, MultiFactor,

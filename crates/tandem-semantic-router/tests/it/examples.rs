@@ -650,3 +650,29 @@ async fn request_params() {
         (&Value::Null, &json!(0.5))
     );
 }
+
+/// Whether the answers to a question are kept.
+async fn is_cached(router: &Router, text: &str) -> bool {
+    let (forward, _, _) = forward(router, &question(text)).await;
+    forward.recording.is_some()
+}
+
+#[tokio::test]
+async fn caches() {
+    for example in ["cache.yaml", "cache-redis.yaml", "cache-milvus.yaml"] {
+        let router = router(example).await;
+        let rows = [
+            ("What are the symptoms of diabetes?", "health", true),
+            (
+                "How do companies raise capital from investors?",
+                "business",
+                false,
+            ),
+            ("Hello there!", "", true),
+        ];
+        for (text, decision, cached) in rows {
+            check_request(&router, &question(text), decision, "assistant").await;
+            assert_eq!(is_cached(&router, text).await, cached, "{example}: {text}");
+        }
+    }
+}

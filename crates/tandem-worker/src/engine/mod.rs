@@ -15,8 +15,9 @@ pub use load::{EngineCounters, EngineInfo, EngineLoad};
 /// Runs a model.
 ///
 /// Every stream ends with an output that has a finish reason; a failure is
-/// [`FinishReason::Error`](tandem_protocol::engine::FinishReason::Error). Dropping a stream aborts
-/// its request within one step.
+/// [`FinishReason::Error`](tandem_protocol::engine::FinishReason::Error). One that ends without
+/// says that the engine is gone: another worker may go on from there. Dropping a stream aborts its
+/// request within one step.
 pub trait Engine: Send + Sync {
     /// Whether the request would be taken now, for callers that want the reason as a type.
     /// [`submit`](Self::submit) checks again.

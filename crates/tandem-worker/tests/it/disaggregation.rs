@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{answer, checkpoint, config, engine, prompt, request};
 
-struct PrefillWorker {
+/// A worker that hands prompts over.
+pub(crate) struct PrefillWorker {
     engine: EmbeddedEngine,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -22,13 +23,22 @@ struct PrefillWorker {
 
 impl PrefillWorker {
     async fn start(model: &str, lease: Duration) -> Self {
+        let load = |config| EmbeddedEngine::load(&checkpoint(model), config).unwrap();
+        Self::with(load, lease).await
+    }
+
+    /// One with the engine that `load` starts.
+    pub(crate) async fn with(
+        load: impl FnOnce(EmbeddedConfig) -> EmbeddedEngine,
+        lease: Duration,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let config = EmbeddedConfig {
             transfer: Some(TransferConfig { address, lease }),
             ..config()
         };
-        let engine = EmbeddedEngine::load(&checkpoint(model), config).unwrap();
+        let engine = load(config);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, engine.leases().unwrap(), stop.clone()));
@@ -40,7 +50,7 @@ impl PrefillWorker {
     }
 
     /// Runs the first leg and returns the request of the second.
-    async fn prefill(&self, request: &EngineRequest) -> EngineRequest {
+    pub(crate) async fn prefill(&self, request: &EngineRequest) -> EngineRequest {
         let mut first_leg = request.clone();
         first_leg.stop_conditions.max_tokens = Some(1);
         let mut outputs = self.engine.submit_prefill(first_leg);
@@ -58,7 +68,7 @@ impl PrefillWorker {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 fn requests() -> Vec<EngineRequest> {
     let mut requests = Vec::new();

@@ -129,11 +129,9 @@ async fn a_stopped_engine_ends_its_streams() {
     let engine = engine(config());
     let stuck = engine.submit(handoff(&prompt(20, 1), 5).await);
     drop(engine);
-    let (_, reason) = collect(stuck).await;
-    assert_eq!(
-        reason,
-        FinishReason::Error(EngineError::Stopped.to_string())
-    );
+    let outputs: Vec<_> = stuck.collect().await;
+    let unfinished = outputs.iter().all(|output| output.finish_reason.is_none());
+    assert!(unfinished, "another worker may go on");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tandem_worker::engine::Engine;
 use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
 use tandem_worker::engine::mock::{MockConfig, StepTime};
 
+use crate::disaggregation::{LONG, PrefillWorker};
 use crate::support::{checkpoint, config, generate, request};
 
 fn prompt(len: u32) -> Vec<u32> {
@@ -34,6 +35,22 @@ async fn tokens_do_not_depend_on_what_else_runs_or_where_a_sequence_began() {
     let other = mock(1000.0, config());
     let moved = [&*prompt(40), &whole[..10]].concat();
     assert_eq!(generate(&other, request(&moved, 20)).await, whole[10..]);
+}
+
+#[tokio::test]
+async fn a_prompt_is_handed_over_like_a_real_one() {
+    let prefill = PrefillWorker::with(|config| mock(1000.0, config), LONG).await;
+    let decode = mock(1000.0, config());
+    // One that ends with a block, and one that does not.
+    for len in [40, 64] {
+        let request = request(&prompt(len), 30);
+        let whole = generate(&mock(1000.0, config()), request.clone()).await;
+        let handed_over = prefill.prefill(&request).await;
+        assert_eq!(generate(&decode, handed_over).await, whole);
+    }
+    let counters = decode.load().counters;
+    assert_eq!(counters.remote_prefills, 2);
+    assert_eq!(counters.prefill_tokens_computed, 0);
 }
 
 #[tokio::test]

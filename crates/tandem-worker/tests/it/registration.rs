@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tandem_runtime::component::INSTANCE_ROOT;
 use tandem_runtime::discovery::{DiscoveryEvent, MemoryDiscovery};
 use tandem_runtime::messaging::MemoryMessaging;
-use tandem_runtime::request_plane::MemoryRequestPlane;
+use tandem_runtime::request_plane::{MemoryRequestPlane, Request};
 use tandem_runtime::{Discovery, Instance, RequestPlane};
 use tandem_tokenizer::ModelCard;
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
@@ -70,7 +70,7 @@ async fn a_worker_that_leaves_still_serves_what_comes() {
     );
     let ask = async || {
         let body = serde_json::to_vec(&request(&prompt(20, 1), 3)).unwrap();
-        plane.call(&instance, "r", body.into()).await
+        plane.call(&instance, Request::new("r", body)).await
     };
     let answers = ask().await.unwrap();
     assert_eq!(answers.count().await, 3, "one output a token");

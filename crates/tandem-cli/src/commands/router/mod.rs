@@ -153,6 +153,7 @@ impl Running {
         let router = super::router(config, classifier_of, Arc::default(), Arc::default());
         router.warm_up().await;
         register_cache(&mut registry, Arc::clone(router.cache()));
+        envoy.spawn(Arc::clone(router.cache()).work());
         let router = Arc::new(ArcSwap::from_pointee(router));
         let shared = (Arc::clone(&router), Arc::clone(&classifier));
         let reloader = Reloader::new(first, shared.0, shared.1, &mut registry);

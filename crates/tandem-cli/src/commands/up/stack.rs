@@ -296,6 +296,7 @@ async fn gateway(
     let router = router(config, classifier, Arc::default(), Arc::default());
     router.warm_up().await;
     register_cache(&mut registry, Arc::clone(router.cache()));
+    http.spawn(Arc::clone(router.cache()).work());
     let options = GatewayOptions {
         max_body_bytes: args.frontend.body_limit_bytes(),
         drain_timeout: DRAIN_TIMEOUT,

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::MIN_PAUSE;
 use super::client::EtcdClient;
+use super::contact::Contact;
 use crate::discovery::DiscoveryError;
 
 /// A lease with what hangs on it. The lease keeps its id for ever: if it expired while the store
@@ -22,16 +24,24 @@ pub(super) struct Keeper {
     /// What this process wants to be there.
     entries: Mutex<BTreeMap<String, Bytes>>,
     revoked: CancellationToken,
+    contact: Arc<Contact>,
 }
 
 impl Keeper {
-    pub(super) fn new(client: EtcdClient, lease: i64, ttl: Duration) -> Self {
+    /// What renewals say of the store goes to `contact`.
+    pub(super) fn new(
+        client: EtcdClient,
+        lease: i64,
+        ttl: Duration,
+        contact: Arc<Contact>,
+    ) -> Self {
         Self {
             client,
             lease,
             ttl,
             entries: Mutex::new(BTreeMap::new()),
             revoked: CancellationToken::new(),
+            contact,
         }
     }
 
@@ -78,7 +88,11 @@ impl Keeper {
         loop {
             let pause = if away { 5 * MIN_PAUSE } else { self.ttl / 3 };
             tokio::time::sleep(pause).await;
-            let renewed = match self.client.keep_alive(self.lease).await {
+            self.contact.ask(Instant::now());
+            let renewed = self.client.keep_alive(self.lease).await;
+            let well = matches!(renewed, Ok(true));
+            self.contact.answered(well, Instant::now());
+            let renewed = match renewed {
                 Ok(true) => Ok(()),
                 Ok(false) => {
                     warn!(

@@ -4,7 +4,12 @@
 //! and a process writes its entries again as soon as it can (`keeper`).
 
 mod client;
+mod contact;
 mod keeper;
+mod login;
+#[cfg(test)]
+mod tests;
+mod tls;
 mod watch;
 
 use std::sync::Arc;
@@ -19,8 +24,12 @@ use tracing::warn;
 use super::{Discovery, DiscoveryError, DiscoveryEvent};
 use crate::lifecycle::Lifecycle;
 use client::EtcdClient;
+use contact::Contact;
 use keeper::Keeper;
 use watch::Watch;
+
+pub use login::EtcdLogin;
+pub use tls::{EtcdIdentity, EtcdTls};
 
 /// Pause after the first failed attempt; doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
@@ -34,6 +43,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 pub struct EtcdOptions {
     /// Addresses of the members; a scheme is optional.
     pub endpoints: Vec<String>,
+    /// Who this process is, if the store asks.
+    pub login: Option<EtcdLogin>,
+    /// How the members are known, where they speak TLS.
+    pub tls: EtcdTls,
     /// How long entries outlive a process that is gone.
     pub lease_ttl: Duration,
     /// Most time to wait for the store at the start.
@@ -45,6 +58,7 @@ pub struct EtcdDiscovery {
     client: EtcdClient,
     keeper: Arc<Keeper>,
     lease_ttl: Duration,
+    contact: Arc<Contact>,
 }
 
 impl EtcdDiscovery {
@@ -56,15 +70,33 @@ impl EtcdDiscovery {
         options: EtcdOptions,
         lifecycle: &Lifecycle,
     ) -> Result<Self, DiscoveryError> {
-        let client = EtcdClient::new(&options.endpoints)?;
+        let client = EtcdClient::new(&options)?;
+        Self::join(client, &options, lifecycle).await
+    }
+
+    async fn join(
+        client: EtcdClient,
+        options: &EtcdOptions,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, DiscoveryError> {
         let deadline = Instant::now() + options.connect_timeout;
         let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
-        let keeper = Arc::new(Keeper::new(client.clone(), lease, options.lease_ttl));
+        retry(deadline, || client.admitted()).await?;
+        // Whatever vanished during an outage gets one lease's time to come back.
+        let contact = Arc::new(Contact::new(options.lease_ttl));
+        let keeper = Keeper::new(
+            client.clone(),
+            lease,
+            options.lease_ttl,
+            Arc::clone(&contact),
+        );
+        let keeper = Arc::new(keeper);
         lifecycle.spawn(Arc::clone(&keeper).run());
         Ok(Self {
             client,
             keeper,
             lease_ttl: options.lease_ttl,
+            contact,
         })
     }
 }
@@ -86,8 +118,8 @@ impl Discovery for EtcdDiscovery {
     }
 
     fn watch(&self, prefix: &str) -> BoxStream<'static, DiscoveryEvent> {
-        // Whatever vanished during an outage gets one lease's time to come back.
-        let watch = Watch::new(self.client.clone(), prefix, self.lease_ttl);
+        let contact = Arc::clone(&self.contact);
+        let watch = Watch::new(self.client.clone(), prefix, self.lease_ttl, contact);
         stream::unfold(watch, |mut watch| async {
             let event = watch.next().await;
             Some((event, watch))

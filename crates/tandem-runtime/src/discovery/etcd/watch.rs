@@ -1,6 +1,7 @@
 //! Follows the entries below a prefix through outages, compaction and fail-over.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,10 @@ use tokio::time::Instant;
 use tonic::Streaming;
 use tracing::{info, warn};
 
-use super::client::{EtcdClient, EventType, Listing, WatchResponse};
+use super::client::api::WatchResponse;
+use super::client::api::event::EventType;
+use super::client::{EtcdClient, Listing};
+use super::contact::Contact;
 use super::{MAX_PAUSE, MIN_PAUSE};
 use crate::discovery::{DiscoveryError, DiscoveryEvent};
 
@@ -16,11 +20,14 @@ use crate::discovery::{DiscoveryError, DiscoveryEvent};
 ///
 /// When the connection was lost, everything is listed again and only the difference is told. An
 /// entry that is not there after an outage is doubtful, not gone: its lease may have expired while
-/// its process could not renew it. It gets some time to come back before its end is told.
+/// its process could not renew it. It gets some time to come back before its end is told. So does
+/// one that a store says to be gone which did not answer lately: it need not have closed the
+/// connection.
 pub(super) struct Watch {
     client: EtcdClient,
     prefix: String,
     grace: Duration,
+    contact: Arc<Contact>,
     known: BTreeMap<String, Bytes>,
     doubtful: BTreeMap<String, Instant>,
     untold: VecDeque<DiscoveryEvent>,
@@ -30,11 +37,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(client: EtcdClient, prefix: &str, grace: Duration) -> Self {
+    pub(super) fn new(
+        client: EtcdClient,
+        prefix: &str,
+        grace: Duration,
+        contact: Arc<Contact>,
+    ) -> Self {
         Self {
             client,
             prefix: prefix.to_owned(),
             grace,
+            contact,
             known: BTreeMap::new(),
             doubtful: BTreeMap::new(),
             untold: VecDeque::new(),
@@ -57,7 +70,7 @@ impl Watch {
                     let decision = tokio::time::sleep_until(doubt.unwrap_or_else(Instant::now));
                     tokio::select! {
                         message = changes.message() => match message {
-                            Ok(Some(message)) => self.receive(message),
+                            Ok(Some(message)) => self.receive(message, Instant::now()),
                             Ok(None) => Err(DiscoveryError::Unavailable(
                                 "the stream of changes ended".to_owned(),
                             )),
@@ -105,8 +118,8 @@ impl Watch {
         let there: BTreeMap<String, Bytes> = listing.entries.into_iter().collect();
         if self.listed {
             let missing = self.known.keys().filter(|key| !there.contains_key(*key));
-            for key in missing {
-                self.doubtful.entry(key.clone()).or_insert(now + self.grace);
+            for key in missing.cloned().collect::<Vec<_>>() {
+                self.doubt(key, now + self.grace);
             }
         }
         self.listed = true;
@@ -115,7 +128,7 @@ impl Watch {
         }
     }
 
-    fn receive(&mut self, message: WatchResponse) -> Result<(), DiscoveryError> {
+    fn receive(&mut self, message: WatchResponse, now: Instant) -> Result<(), DiscoveryError> {
         if message.canceled || message.compact_revision > 0 {
             let reason = if message.compact_revision > 0 {
                 "the revision was compacted"
@@ -130,10 +143,10 @@ impl Watch {
             let Ok(key) = String::from_utf8(entry.key.into()) else {
                 continue;
             };
-            if deleted {
-                self.delete(key);
-            } else {
-                self.put(key, entry.value);
+            match self.contact.doubt(now) {
+                _ if !deleted => self.put(key, entry.value),
+                None => self.delete(key),
+                Some(until) => self.doubt(key, until),
             }
         }
         Ok(())
@@ -146,6 +159,12 @@ impl Watch {
         }
         self.known.insert(key.clone(), value.clone());
         self.untold.push_back(DiscoveryEvent::Put { key, value });
+    }
+
+    fn doubt(&mut self, key: String, until: Instant) {
+        if self.known.contains_key(&key) {
+            self.doubtful.entry(key).or_insert(until);
+        }
     }
 
     fn delete(&mut self, key: String) {
@@ -165,11 +184,16 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::api::{Event, KeyValue};
     use super::*;
 
+    const GRACE: Duration = Duration::from_secs(10);
+
     fn watch() -> Watch {
-        let client = EtcdClient::new(&["127.0.0.1:1".to_owned()]).unwrap();
-        Watch::new(client, "v1/", Duration::from_secs(10))
+        let nowhere = tonic::transport::Endpoint::from_static("http://127.0.0.1:1");
+        let client = EtcdClient::over(nowhere.connect_lazy());
+        let contact = Arc::new(Contact::new(GRACE));
+        Watch::new(client, "v1/", GRACE, contact)
     }
 
     fn listing(keys: &[&str]) -> Listing {
@@ -215,6 +239,40 @@ mod tests {
         assert_eq!(told(&mut watch), ["+v1/a"]);
     }
 
+    fn deletion(key: &str) -> WatchResponse {
+        let kv = KeyValue {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            ..KeyValue::default()
+        };
+        let mut event = Event {
+            kv: Some(kv),
+            ..Event::default()
+        };
+        event.set_type(EventType::Delete);
+        WatchResponse {
+            events: vec![event],
+            ..WatchResponse::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_did_not_answer_is_not_believed_at_once() {
+        let mut watch = watch();
+        let start = Instant::now();
+        watch.reconcile(listing(&["v1/a", "v1/b", "v1/c"]), start);
+        watch.receive(deletion("v1/a"), start).unwrap();
+        assert_eq!(told(&mut watch), ["+v1/a", "+v1/b", "+v1/c", "-v1/a"]);
+        watch.contact.answered(false, start);
+        watch.receive(deletion("v1/b"), start).unwrap();
+        watch.receive(deletion("v1/c"), start).unwrap();
+        watch.put("v1/b".to_owned(), Bytes::new());
+        assert!(told(&mut watch).is_empty());
+        watch.give_up_doubtful(start + GRACE);
+        assert_eq!(told(&mut watch), ["-v1/c"], "v1/b came back");
+        watch.receive(deletion("v1/b"), start + GRACE).unwrap();
+        assert_eq!(told(&mut watch), ["-v1/b"], "it answers again");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn compaction_and_cancellation_end_the_stream_of_changes() {
         let mut watch = watch();
@@ -222,11 +280,11 @@ mod tests {
             compact_revision: 7,
             ..WatchResponse::default()
         };
-        assert!(watch.receive(compacted).is_err());
+        assert!(watch.receive(compacted, Instant::now()).is_err());
         let canceled = WatchResponse {
             canceled: true,
             ..WatchResponse::default()
         };
-        assert!(watch.receive(canceled).is_err());
+        assert!(watch.receive(canceled, Instant::now()).is_err());
     }
 }

@@ -121,9 +121,9 @@ fn candidates_share_the_most_words_first() {
     assert_eq!(found("rest", &[1, 2]), ["both", "one"]);
     assert_eq!(found("rest", &[4]), [""; 0]);
     assert_eq!(found("another rest", &[1, 2]), [""; 0]);
-    store.remove(&Selector::Key(key("both")));
+    store.remove(&Selector::Key(key("both")), Moment::MAX);
     assert_eq!(found("rest", &[1, 2]), ["one"]);
-    store.remove(&Selector::All);
+    store.remove(&Selector::All, Moment::MAX);
     assert!(store.state.lock().postings.is_empty());
 }
 
@@ -142,9 +142,18 @@ fn selected_answers_are_dropped() {
     ] {
         store.insert(Arc::new(one), START);
     }
-    assert_eq!(store.remove(&Selector::Decision("other".to_owned())), 0);
-    assert_eq!(store.remove(&Selector::Model("n".to_owned())), 1);
-    assert_eq!(store.remove(&Selector::Decision("d".to_owned())), 1);
+    assert_eq!(
+        store.remove(&Selector::Decision("other".to_owned()), Moment::MAX),
+        0
+    );
+    assert_eq!(
+        store.remove(&Selector::Model("n".to_owned()), Moment::MAX),
+        1
+    );
+    assert_eq!(
+        store.remove(&Selector::Decision("d".to_owned()), Moment::MAX),
+        1
+    );
     assert!(has(&store, "b"));
 }
 
@@ -160,7 +169,7 @@ proptest! {
             let name = name.to_string();
             match action {
                 0 => drop(store.get(key(&name), now)),
-                1 => drop(store.remove(&Selector::Key(key(&name)))),
+                1 => drop(store.remove(&Selector::Key(key(&name)), Moment::MAX)),
                 2 => drop(store.candidates(key("rest"), &[size as u64 % 5], now)),
                 _ => {
                     let mut one = asked(&name, &[size as u64 % 5, size as u64 % 7]);

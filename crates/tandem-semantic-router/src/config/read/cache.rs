@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::cache_store;
 use super::reader::Section;
 use crate::config::{
-    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, CacheStore, Eviction, Override,
+    CacheConfig, CacheLimits, CacheMode, CachePolicy, CacheScope, Eviction, Override,
 };
 
 const MODES: [(&str, CacheMode); 3] = [
@@ -25,7 +26,7 @@ const SCOPES: [(&str, CacheScope); 5] = [
 pub(super) fn read(section: &Section<'_>) -> CacheConfig {
     CacheConfig {
         enabled: section.boolean("enabled") == Some(true),
-        store: store(section),
+        store: cache_store::read(section),
         limits: limits(section),
         policy: policy(section, &CachePolicy::default()),
     }
@@ -56,18 +57,6 @@ fn policy(section: &Section<'_>, default: &CachePolicy) -> CachePolicy {
             Some(seconds) => Some(Duration::from_secs(seconds)),
         },
     }
-}
-
-fn store(section: &Section<'_>) -> CacheStore {
-    let kind = section.get("backend_type");
-    if let Some(kind) = &kind
-        && kind
-            .text()
-            .is_some_and(|kind| !kind.eq_ignore_ascii_case("memory"))
-    {
-        kind.warn("accepted, and has no effect because answers are kept in this process");
-    }
-    CacheStore::Memory
 }
 
 fn limits(section: &Section<'_>) -> CacheLimits {

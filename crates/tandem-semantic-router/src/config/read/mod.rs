@@ -2,6 +2,7 @@
 
 mod backend;
 mod cache;
+mod cache_store;
 mod decision;
 mod extension;
 mod features;

@@ -1,5 +1,6 @@
 //! The cache of answers.
 
+use super::cache_store::{MILVUS, REDIS};
 use super::parts::OWN_MODEL;
 use super::{Field, Shape, field};
 
@@ -65,14 +66,22 @@ pub(super) const CACHE: Shape = Shape::Object(&[
         Shape::Choice(&["fifo", "lru", "lfu"]),
         "which answers make room for others",
     ),
-    field("backend_config_path", Shape::Text, "settings of the store")
-        .unused("answers are kept in this process"),
+    field(
+        "deadline_ms",
+        Shape::POSITIVE,
+        "most time that a request waits for the store",
+    ),
+    field(
+        "backend_config_path",
+        Shape::Text,
+        "file with the settings of the store",
+    ),
+    field("redis", Shape::Object(REDIS), "settings of the store"),
+    field("milvus", Shape::Object(MILVUS), "settings of the store"),
     field("embedding_model", Shape::Text, "model of the questions").unused(OWN_MODEL),
     field("use_hnsw", Shape::Bool, "").unused(OWN_INDEX),
     field("hnsw_m", Shape::POSITIVE, "").unused(OWN_INDEX),
     field("hnsw_ef_construction", Shape::POSITIVE, "").unused(OWN_INDEX),
     field("hnsw_ef_search", Shape::POSITIVE, "").unused(OWN_INDEX),
     field("max_memory_entries", Shape::COUNT, "").unused(OWN_INDEX),
-    field("redis", Shape::Any, "").unused("answers are kept in this process"),
-    field("milvus", Shape::Any, "").unused("answers are kept in this process"),
 ]);

@@ -2,6 +2,7 @@
 //! accepted without effect. Checking a file and its JSON Schema both come from here.
 
 mod cache;
+mod cache_store;
 mod flat;
 mod gateway;
 mod json;
@@ -9,6 +10,7 @@ mod layered;
 mod parts;
 mod plugins;
 
+pub(super) use cache_store::{MILVUS, REDIS};
 pub use json::json_schema;
 
 use super::read::{Cursor, Section, closest, unknown};

@@ -523,3 +523,67 @@ fn cache_keys() {
         check(&set, plugin, "none", want);
     }
 }
+
+#[test]
+fn cache_store_keys() {
+    check(
+        "semantic_cache: {backend_type: redis, deadline_ms: 7, redis: {connection: {host: h, port: 1, db: 2, username: u, password: p, tls: {enabled: true, ca_file: c}}, index: {prefix: x}}}",
+        |c| debug(&c.cache.store),
+        "Memory",
+        r#"Server(StoreServer { kind: Redis { database: 2, prefix: "x" }, host: "h", port: 1, username: Some("u"), password: Some([redacted]), tls: Some(StoreTls { authorities: Some("c"), certificate: None, key: None }), deadline: 7ms })"#,
+    );
+    check(
+        "semantic_cache: {backend_type: redis, redis: {connection: {address: 'h:1', database: 3}}}",
+        |c| debug(&c.cache.store),
+        "Memory",
+        r#"Server(StoreServer { kind: Redis { database: 3, prefix: "tandem:cache:" }, host: "h", port: 1, username: None, password: None, tls: None, deadline: 30ms })"#,
+    );
+    check(
+        "semantic_cache: {backend_type: hybrid, milvus: {connection: {host: h, database: d, auth: {enabled: true, username: u, password: p}}, collection: {name: n}, search: {topk: 5, consistency_level: strong}}}",
+        |c| debug(&c.cache.store),
+        "Memory",
+        r#"Server(StoreServer { kind: Milvus { database: "d", collection: "n", topk: 5, consistency: Strong }, host: "h", port: 19530, username: Some("u"), password: Some([redacted]), tls: None, deadline: 30ms })"#,
+    );
+    check(
+        "semantic_cache: {backend_type: milvus, backend_config_path: f.yaml, deadline_ms: 9}",
+        |c| debug(&c.cache.store),
+        "Memory",
+        r#"File(StoreFile { kind: Milvus, path: "f.yaml", deadline: 9ms })"#,
+    );
+}
+
+#[test]
+fn the_store_of_the_cache_may_have_a_file_of_its_own() {
+    let file =
+        "semantic_cache: {enabled: true, backend_type: redis, backend_config_path: store.yaml}";
+    let lookup = |name: &str| (name == "PASSWORD").then(|| "s3cret".to_owned());
+    let store = |text: &'static str| {
+        let mut config = load(&format!("{BASE}{file}\n"));
+        let read = |name: &str| match name {
+            "store.yaml" if !text.is_empty() => Ok(text.into()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let problems = config.load_cache_store(&read, &lookup);
+        let problems = problems.iter().map(ToString::to_string);
+        (config.cache.store, problems.collect::<Vec<_>>().join("\n"))
+    };
+    let (found, problems) =
+        store("connection: {host: h, password: '${PASSWORD}', timeout: 30}\nsearch: {topk: 1}\n");
+    let CacheStore::Server(server) = found else {
+        panic!("{problems}")
+    };
+    assert_eq!(server.host, "h");
+    assert_eq!(server.password, Some(Secret::new("s3cret")));
+    assert_eq!(problems.matches("has no effect").count(), 2, "{problems}");
+    for (text, want) in [
+        ("", "entity not found"),
+        ("connection: {host: [}", "kept in this process"),
+        ("connection: {pasword: x}", "did you mean `password`?"),
+        ("connection: {password: '${UNSET}'}", "`UNSET` is not set"),
+    ] {
+        let (found, problems) = store(text);
+        assert_eq!(found, CacheStore::Memory, "{text}");
+        assert!(problems.contains(want), "{text}: {problems}");
+        assert!(problems.contains("store.yaml"), "{text}: {problems}");
+    }
+}

@@ -291,7 +291,7 @@ impl EmbeddedEngine {
         let commands = self.commands.clone();
         let fetch = stream::once(async move {
             let result = bring.await;
-            // A failure means that the engine has stopped, which the outputs tell.
+            // A failure means that the engine has stopped: the outputs end.
             commands.send(Command::Fetched { id, result }).ok();
         });
         let silent = fetch.filter_map(|()| std::future::ready(None));
@@ -371,15 +371,17 @@ fn ended(reason: FinishReason) -> EngineOutput {
 }
 
 fn failed(error: &EngineError) -> Outputs {
-    stream::iter([ended(FinishReason::Error(error.to_string()))]).boxed()
+    match error {
+        EngineError::Stopped => stream::empty().boxed(),
+        _ => stream::iter([ended(FinishReason::Error(error.to_string()))]).boxed(),
+    }
 }
 
-/// The outputs up to the finish reason; the engine going away is one too.
+/// The outputs up to the finish reason, or until the engine is gone.
 fn told(outputs: mpsc::Receiver<EngineOutput>) -> Outputs {
     let next = |state: Option<mpsc::Receiver<EngineOutput>>| async {
         let mut outputs = state?;
-        let stopped = || ended(FinishReason::Error(EngineError::Stopped.to_string()));
-        let output = outputs.recv().await.unwrap_or_else(stopped);
+        let output = outputs.recv().await?;
         let more = output.finish_reason.is_none().then_some(outputs);
         Some((output, more))
     };

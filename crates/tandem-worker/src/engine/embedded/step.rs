@@ -66,10 +66,23 @@ fn forward(
     })
 }
 
-fn pretend(model: &MockModel, scheduler: &Scheduler, shares: &[Share]) -> Vec<Choice> {
-    let parts = shares
-        .iter()
-        .map(|share| (share, &scheduler.running[share.sequence]));
+fn pretend(model: &MockModel, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
+    let Scheduler {
+        running,
+        store,
+        limits,
+        ..
+    } = scheduler;
+    let parts = shares.iter().map(|share| (share, &running[share.sequence]));
+    for (share, sequence) in parts.clone() {
+        let written = sequence.computed..sequence.computed + share.tokens;
+        let first = written.start / limits.block_size;
+        let end = written.end.div_ceil(limits.block_size);
+        // What is in the blocks does not matter, but they must be there to be handed over.
+        for block in &sequence.blocks[first..end] {
+            store.write(*block);
+        }
+    }
     model.take_time(parts.clone().map(|(share, sequence)| Work {
         context: sequence.computed,
         tokens: share.tokens,
