@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cluster import CHAT, Cluster, body, eventually, wait_for_instances
 from prompts import long_text
 from raw_http import post
@@ -47,28 +45,3 @@ def test_planes_that_do_not_go_together_are_named(cluster: Cluster) -> None:
     node = cluster.frontend("--event-plane", "zmq", "--request-plane", "nats")
     assert node.process.wait(10) != 0
     assert "--event-plane zmq does without" in node.story()
-
-
-def test_a_cluster_needs_nothing_but_a_directory(cluster: Cluster, tmp_path: Path) -> None:
-    directory = ("--discovery-backend", "file", "--discovery-dir", str(tmp_path))
-    flags = ("--namespace", "alone", *directory, "--event-plane", "zmq", *NOWHERE)
-    flags += ("--etcd-endpoints", "http://127.0.0.1:1")
-    kinds = (["--is-prefill-worker"], [], [])
-    workers = [cluster.worker("--threads", "1", *flags, *kind) for kind in kinds]
-    frontend = cluster.frontend(*flags).wait_until_ready()
-    for worker in workers:
-        worker.wait_until_ready()
-    wait_for_instances(frontend, 3)
-    text = long_text("sorrel")
-    mark = frontend.log.mark()
-
-    def cached() -> int:
-        assert post(frontend.frontend, CHAT, body(text)).status == 200
-        return max(blocks for _, blocks in frontend.selections(mark))
-
-    eventually(lambda: cached() >= 36)
-    workers[2].stop()
-    wait_for_instances(frontend, 2)
-    assert post(frontend.frontend, CHAT, body(text)).status == 200
-    for node in (frontend, *workers[:2]):
-        node.stop()

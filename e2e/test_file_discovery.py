@@ -1,17 +1,26 @@
-"""The serving plane without etcd: processes that find each other in a directory."""
+"""The serving plane without etcd: processes find each other in a directory, and need nothing else if
+events go over ZMQ."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from cluster import CHAT, Cluster, body, eventually, wait_for_instances
 from prompts import long_text
 from raw_http import post
 
 
-def test_processes_find_each_other_in_a_directory(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("events", ["nats", "zmq"])
+def test_processes_find_each_other_in_a_directory(
+    cluster: Cluster, tmp_path: Path, events: str
+) -> None:
     cluster.etcd.kill()
+    if events == "zmq":
+        cluster.nats.kill()
     flags = ("--discovery-backend", "file", "--discovery-dir", str(tmp_path / "store"))
+    flags += ("--event-plane", events)
     workers = [cluster.worker("--threads", "1", *flags) for _ in range(2)]
     frontend = cluster.frontend(*flags)
     for node in (*workers, frontend):
