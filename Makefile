@@ -8,6 +8,7 @@ PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
 DATA ?= ../shared/data
+PAIRS ?= valid
 TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
@@ -107,9 +108,9 @@ fuzz: $(VENV)/installed ## Fuzz each of FUZZ_TARGETS for FUZZ_SECONDS
 			fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || exit 1; \
 	done
 
-eval-cache: ## Which questions share an answer, on the labelled pairs in DATA
+eval-cache: ## Which questions share an answer, on the labelled pairs in DATA (PAIRS=train is the larger set)
 	mkdir -p target
-	gunzip -c $(DATA)/train/cache_pairs.valid.jsonl.gz > target/cache_pairs.jsonl
+	gunzip -c $(DATA)/train/cache_pairs.$(PAIRS).jsonl.gz > target/cache_pairs.jsonl
 	CACHE_PAIRS=$(CURDIR)/target/cache_pairs.jsonl $(CARGO) test -p tandem-semantic-router --test it \
 		labelled_pairs -- --ignored --nocapture
 
