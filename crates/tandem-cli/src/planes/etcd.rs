@@ -103,11 +103,6 @@ impl EtcdArgs {
         })
     }
 
-    /// How long a process that is gone stays registered.
-    pub(super) const fn lease_ttl(&self) -> Duration {
-        Duration::from_secs(self.etcd_lease_ttl)
-    }
-
     fn login(&self) -> Option<EtcdLogin> {
         Some(EtcdLogin {
             user: self.etcd_user.clone()?,
