@@ -262,6 +262,12 @@ def test_workers_come_and_go(cluster: Cluster) -> None:
         assert leaving.wait(10) == 0
         # One is killed: the request that finds out fails, the next one goes elsewhere.
         third = start_worker(cluster, "shaky").wait_until_ready()
+
+        def third_serves() -> bool:
+            assert post(pool.port(), CHAT, body("Hi", 2)).status == 200
+            return third.figure("requests_total") > 0
+
+        eventually(third_serves)
         staying.kill()
         statuses = [post(pool.port(), CHAT, body(text, 2)).status for _ in range(6)]
         assert statuses[-1] == 200 and statuses.count(200) >= 5, statuses

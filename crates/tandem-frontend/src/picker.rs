@@ -77,6 +77,8 @@ pub struct Picked {
     request_id: String,
     sequences: Vec<Sequence>,
     prefilled: bool,
+    /// Whether the worker could not serve: what comes as an answer is not its own.
+    failed: bool,
 }
 
 /// One of the sequences that a request makes a worker generate.
@@ -248,6 +250,7 @@ impl Picked {
             request_id: request_id.to_owned(),
             sequences: Vec::new(),
             prefilled: false,
+            failed: false,
         }
     }
 
@@ -263,7 +266,7 @@ impl Picked {
 
     /// Notes that the worker has computed the prompt. May be said more than once.
     pub fn prefill_completed(&mut self) {
-        if !std::mem::replace(&mut self.prefilled, true) {
+        if !self.failed && !std::mem::replace(&mut self.prefilled, true) {
             let chosen = self.sequences.iter().flat_map(|one| &one.chosen);
             chosen.for_each(Chosen::prefill_completed);
         }
@@ -290,7 +293,8 @@ impl Picked {
     }
 
     /// Leaves the worker alone for a while: it did not answer, or could not serve.
-    pub fn failed(&self) {
+    pub fn failed(&mut self) {
+        self.failed = true;
         if let Some(instance_id) = self.instance_id {
             self.pool.inhibit(instance_id);
         }
