@@ -92,7 +92,17 @@ impl MemoryStore {
 
     /// Entries with the same surroundings that share words with a question, the most likely first.
     pub(crate) fn candidates(&self, rest: Key, terms: &[u64], now: Moment) -> Vec<Arc<Entry>> {
-        self.state.lock().candidates(rest, terms, now)
+        // Nobody waits while they are counted: one that is gone afterwards is none.
+        let newest = self.state.lock().newest(rest, terms);
+        let likely = most_shared([newest]);
+        let state = self.state.lock();
+        let entries = likely.iter().filter_map(|key| state.entries.get(key));
+        entries
+            .map(|held| &held.entry)
+            .filter(|entry| !entry.is_expired(now))
+            .take(MOST_CANDIDATES)
+            .cloned()
+            .collect()
     }
 
     /// Stores an answer in place of an older one; whether there is room for it.
@@ -151,25 +161,17 @@ impl State {
         self.clock
     }
 
-    fn candidates(&self, rest: Key, terms: &[u64], now: Moment) -> Vec<Arc<Entry>> {
+    /// The newest entries of the rarest terms, and when they were stored; one that several terms have
+    /// is there as often.
+    fn newest(&self, rest: Key, terms: &[u64]) -> Vec<(Key, u64)> {
         let mut found: Vec<&BTreeMap<u64, Key>> = terms
             .iter()
             .filter_map(|term| self.postings.get(&(rest, *term)))
             .collect();
         found.sort_by_key(|postings| postings.len());
         let rarest = found.iter().take(RAREST);
-        let newest = rarest.map(|postings| {
-            let newest = postings.iter().rev().take(MOST_POSTINGS);
-            newest.map(|(stored, key)| (*key, *stored))
-        });
-        let likely = most_shared(newest);
-        let entries = likely.iter().filter_map(|key| self.entries.get(key));
-        entries
-            .map(|held| &held.entry)
-            .filter(|entry| !entry.is_expired(now))
-            .take(MOST_CANDIDATES)
-            .cloned()
-            .collect()
+        let newest = rarest.flat_map(|postings| postings.iter().rev().take(MOST_POSTINGS));
+        newest.map(|(stored, key)| (*key, *stored)).collect()
     }
 
     fn insert(&mut self, entry: Arc<Entry>, now: Moment) -> bool {
