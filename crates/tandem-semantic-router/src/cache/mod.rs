@@ -300,9 +300,9 @@ impl ResponseCache {
             let arrival: Arrival = match self.flights.board(wanted.keys.exact) {
                 Boarding::Leads(flight) => {
                     // It may have arrived just before.
-                    let hit = match self.held(wanted, asked) {
+                    let hit = match self.exact(wanted.keys.exact, wanted.control) {
                         None => self.fetch(wanted, asked).await,
-                        held => held,
+                        exact => exact,
                     };
                     return hit.map_or(Ok(Some(flight)), Err);
                 }
