@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tandem-runtime",
         ],
     ),
+    ("tandem-operator", &["tandem-runtime"]),
 ];
 
 /// Outside crates that only some of ours may know.
@@ -69,9 +70,11 @@ const OWNERS: &[(&str, &[&str])] = &[
             "tandem-frontend",
             "tandem-worker",
             "tandem-gateway",
+            "tandem-operator",
             "tandem-cli",
         ],
     ),
+    ("kube", &["tandem-runtime", "tandem-operator"]),
     ("anyhow", &["tandem-cli"]),
     ("opentelemetry", &["tandem-runtime"]),
     ("opentelemetry-otlp", &["tandem-runtime"]),
@@ -86,6 +89,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "tandem-gateway",
             "tandem-frontend",
             "tandem-worker",
+            "tandem-operator",
             "tandem-cli",
             "tandem-kv-cache",
             "tandem-classifier",
