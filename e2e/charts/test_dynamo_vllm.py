@@ -213,6 +213,7 @@ def test_tensor_parallel_workers_ask_for_their_gpus() -> None:
         (("fullnameOverride=a-name-that-fills-nearly-all-of-the-space-that-there-is",),
          "longer than 63 characters"),
         (("runtime=dynamo", "workers[0].engine=mock"), '"mock" needs runtime: tandem'),
+        (("runtime=dynamo", "workerHttp.enabled=true"), "workerHttp.enabled: needs runtime: tandem"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused(assignments: tuple[str, ...], said: str) -> None:
@@ -378,6 +379,17 @@ def test_kubernetes_discovery_needs_no_servers() -> None:
     given = render(GRAPH_CHART, *sets("discovery.backend=kubernetes", "serviceAccount.name=mine"))
     assert not given.all("Role")
     assert not render(GRAPH_CHART).all("ServiceAccount")
+
+
+def test_workers_for_gateways_that_pick_them() -> None:
+    from test_gateway import POOL, gateway
+
+    found = workers(*sets("workerHttp.enabled=true", "workerHttp.port=8001"))
+    assert flag(container(found["Decodeworker1"]), "--http-port") == "8001"
+    assert {"name": "http", "containerPort": 8001, "protocol": "TCP"} in container(found["Decodeworker1"])["ports"]
+    assert flag(container(found["Prefillworker0"]), "--http-port") is None
+    wanted = gateway(*POOL).one("InferencePool")["spec"]["selector"]["matchLabels"].items()
+    assert [wanted <= each["labels"].items() for each in found.values()] == [False, True]
 
 
 def test_without_a_gpu() -> None:

@@ -18,6 +18,8 @@ class Pod:
     namespace: str
     labels: dict[str, str]
     spec: dict
+    claims: frozenset[str] = frozenset()
+    """Volumes that a StatefulSet makes for it."""
 
     def ports(self) -> dict[str, int]:
         """Named ports of all containers."""
@@ -41,7 +43,9 @@ def pods(release: Rendered, namespace: str) -> list[Pod]:
             if "selector" in each["spec"]:
                 wanted = each["spec"]["selector"]["matchLabels"]
                 assert wanted.items() <= labels.items(), f"{name} selects none of its own pods"
-            found.append(Pod(name, where, labels, template["spec"]))
+            claims = each["spec"].get("volumeClaimTemplates", [])
+            names = frozenset(claim["metadata"]["name"] for claim in claims)
+            found.append(Pod(name, where, labels, template["spec"], names))
         elif each["kind"] == "DynamoGraphDeployment":
             for service, spec in each["spec"]["services"].items():
                 (pod,) = pods_of_graph(each, service, spec)
@@ -86,8 +90,8 @@ def select(every: list[Pod], namespace: str, labels: dict[str, str]) -> list[Pod
 
 
 def check_pod(pod: Pod) -> None:
-    volumes = {volume["name"] for volume in pod.spec.get("volumes", [])}
-    ports = pod.ports()
+    pod.ports()
+    volumes = {volume["name"] for volume in pod.spec.get("volumes", [])} | pod.claims
     used = set()
     for container in [*pod.spec["containers"], *pod.spec.get("initContainers", [])]:
         where = f"{pod.owner}, container {container['name']}"
@@ -101,9 +105,7 @@ def check_pod(pod: Pod) -> None:
                 if port := container.get(kind, {}).get(action, {}).get("port"):
                     own = {p["name"]: p["containerPort"] for p in container.get("ports", [])}
                     assert port in own or port in own.values(), f"{where}: {kind} asks port {port}"
-    claims = {"data"} if pod.owner.startswith("StatefulSet") else set()
-    assert volumes - claims <= used, f"{pod.owner}: nobody mounts {volumes - used}"
-    assert ports is not None
+    assert volumes <= used, f"{pod.owner}: nobody mounts {volumes - used}"
 
 
 def check_monitor(release: Rendered, monitor: dict, namespace: str) -> None:

@@ -173,6 +173,9 @@ volumes:
 {{- $arguments = append $arguments "--is-prefill-worker" -}}
 {{- end -}}
 {{- $arguments = concat $arguments (list "--connector" $worker.connector) -}}
+{{- if .http -}}
+{{- $arguments = concat $arguments (list "--http-port" .http) -}}
+{{- end -}}
 {{- range $worker.extraArgs -}}
 {{- $arguments = append $arguments (toString .) -}}
 {{- end -}}

@@ -22,6 +22,9 @@ default is written once.
 {{- if gt (len $child) 63 -}}
 {{- fail (printf "%s.name: the Service of the worker would be called %q, which is longer than 63 characters; shorten the name or set fullnameOverride" $where $child) -}}
 {{- end -}}
+{{- if and (eq $.Values.runtime "dynamo") $.Values.workerHttp.enabled -}}
+{{- fail "workerHttp.enabled: needs runtime: tandem" -}}
+{{- end -}}
 {{- if and (eq $.Values.runtime "dynamo") (ne $engine "vllm") -}}
 {{- fail (printf "%s.engine: %q needs runtime: tandem" $where $engine) -}}
 {{- end -}}
