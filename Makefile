@@ -14,6 +14,10 @@ TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
+E2E_PROFILE ?=
+E2E_KEEP ?=
+E2E_VERBOSE ?=
+E2E_TESTS ?=
 
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
@@ -62,9 +66,15 @@ servers: ## Install the servers that tests run against, unless they are there (a
 unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours (E2E_PROFILE=local or dynamo: the guides' cases only)
 	$(CARGO) build --bin tandem
+ifeq ($(E2E_PROFILE),)
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
+else
+	E2E_KEEP=$(E2E_KEEP) E2E_VERBOSE=$(E2E_VERBOSE) E2E_TESTS=$(E2E_TESTS) $(PYTHON) -m pytest -v \
+		$(if $(E2E_KEEP)$(E2E_VERBOSE),-s) e2e/profiles/test_cases.py e2e/profiles/test_guide.py --profile $(E2E_PROFILE) \
+		--junitxml=target/e2e/$(E2E_PROFILE)/junit.xml $(E2E_FLAGS)
+endif
 
 bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 

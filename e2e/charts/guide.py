@@ -26,6 +26,8 @@ class Guide:
     """Language and text of each block of code."""
     commands: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    sections: dict[str, list[str]] = field(default_factory=dict)
+    """Shell blocks below each heading."""
 
     def expected_after(self, command: str) -> list[str]:
         """The lines of the text block that follows the block with the command."""
@@ -38,11 +40,21 @@ class Guide:
 
 def read(language: str) -> Guide:
     path = GUIDES[language]
-    guide = Guide(path, FENCE.findall(path.read_text()))
+    text = path.read_text()
+    guide = Guide(path, FENCE.findall(text))
+    # Comments of the shell begin like headings.
+    for part in re.split(r"^(?=#{1,4} )", FENCE.sub(_hide_comments, text), flags=re.MULTILINE):
+        heading, _, rest = part.partition("\n")
+        blocks = [block.replace("\0", "#") for kind, block in FENCE.findall(rest) if kind == "bash"]
+        guide.sections[heading.lstrip("# ")] = blocks
     for kind, text in guide.blocks:
         if kind == "bash":
             _commands(text, guide)
     return guide
+
+
+def _hide_comments(block: re.Match[str]) -> str:
+    return block[0].replace("#", "\0")
 
 
 def _commands(block: str, guide: Guide) -> None:
