@@ -1,9 +1,8 @@
 """Strict JSON Schemas of the custom resources that the charts and manifests use.
 
-They hold the members that exist since the oldest version that docs/kubernetes/install.md names (Gateway
-API 1.2, Envoy Gateway 1.3, Inference Extension 1.0, prometheus-operator 0.60, LeaderWorkerSet 0.5),
-as far as this project writes them. A member that is not here is a mistake, or has to be looked up
-and added.
+They hold what this project writes, and nothing that Gateway API 1.2, Envoy Gateway 1.3, the Inference
+Extension 1.0 or prometheus-operator 0.60 does not have. A member that is not here is a mistake, or
+has to be looked up and added.
 """
 
 from __future__ import annotations
@@ -54,7 +53,9 @@ SPECS: dict[tuple[str, str], dict] = {
         "controllerName",
         controllerName=TEXT,
         description=TEXT,
-        parametersRef=record("group", "kind", "name", group=TEXT, kind=TEXT, name=NAME, namespace=NAME),
+        parametersRef=record(
+            "group", "kind", "name", group=TEXT, kind=TEXT, name=NAME, namespace=NAME
+        ),
     ),
     (f"{GATEWAY_API}/v1", "Gateway"): record(
         "gatewayClassName",
@@ -71,7 +72,9 @@ SPECS: dict[tuple[str, str], dict] = {
                 protocol=one_of("HTTP", "HTTPS"),
                 tls=record(
                     mode=one_of("Terminate"),
-                    certificateRefs=listed(record("name", name=NAME, kind=TEXT, group={"type": "string"})),
+                    certificateRefs=listed(
+                        record("name", name=NAME, kind=TEXT, group={"type": "string"})
+                    ),
                 ),
                 allowedRoutes=record(
                     namespaces=record(
@@ -123,9 +126,7 @@ SPECS: dict[tuple[str, str], dict] = {
         targetRefs=listed(TARGET),
         connection=record(bufferLimit=SIZE),
         headers=record(
-            earlyRequestHeaders=record(
-                add=listed(HEADER), set=listed(HEADER), remove=listed(TEXT)
-            )
+            earlyRequestHeaders=record(add=listed(HEADER), set=listed(HEADER), remove=listed(TEXT))
         ),
         timeout=record(http=record(requestReceivedTimeout=DURATION, idleTimeout=DURATION)),
     ),
@@ -148,8 +149,12 @@ SPECS: dict[tuple[str, str], dict] = {
                 backendRefs=listed(BACKEND),
                 messageTimeout=DURATION,
                 failOpen=FLAG,
-                processingMode=record(request=DIRECTION, response=DIRECTION, allowModeOverride=FLAG),
-                metadata=record(accessibleNamespaces=listed(TEXT, 8), writableNamespaces=listed(TEXT, 8)),
+                processingMode=record(
+                    request=DIRECTION, response=DIRECTION, allowModeOverride=FLAG
+                ),
+                metadata=record(
+                    accessibleNamespaces=listed(TEXT, 8), writableNamespaces=listed(TEXT, 8)
+                ),
             ),
             16,
         ),
@@ -241,7 +246,8 @@ SPECS: dict[tuple[str, str], dict] = {
                 annotations=MAP,
                 resources=record(
                     **{
-                        side: record(cpu=TEXT, memory=TEXT, gpu=TEXT) for side in ("requests", "limits")
+                        side: record(cpu=TEXT, memory=TEXT, gpu=TEXT)
+                        for side in ("requests", "limits")
                     }
                 ),
                 envs=listed(ANY),
@@ -256,9 +262,7 @@ SPECS: dict[tuple[str, str], dict] = {
     ),
 }
 
-METADATA = record(
-    "name", name=NAME, namespace=NAME, labels=MAP, annotations=MAP
-)
+METADATA = record("name", name=NAME, namespace=NAME, labels=MAP, annotations=MAP)
 
 
 def schema(api_version: str, kind: str) -> dict | None:

@@ -28,5 +28,9 @@ def compare(request: pytest.FixtureRequest, name: str, text: str) -> None:
         return
     assert path.exists(), f"{path} is missing; pytest --write-golden writes it"
     expected = path.read_text()
-    difference = "\n".join(difflib.unified_diff(expected.splitlines(), text.splitlines(), lineterm="", n=2))
-    assert not difference, f"{path.name} is not what is rendered (--write-golden accepts it):\n{difference}"
+    difference = "\n".join(
+        difflib.unified_diff(expected.splitlines(), text.splitlines(), lineterm="", n=2)
+    )
+    assert not difference, (
+        f"{path.name} is not what is rendered (--write-golden accepts it):\n{difference}"
+    )

@@ -31,7 +31,9 @@ class Guide:
 
     def expected_after(self, command: str) -> list[str]:
         """The lines of the text block that follows the block with the command."""
-        found = [i for i, (kind, text) in enumerate(self.blocks) if kind == "bash" and command in text]
+        found = [
+            i for i, (kind, text) in enumerate(self.blocks) if kind == "bash" and command in text
+        ]
         assert len(found) == 1, f"{command}: in {len(found)} blocks"
         kind, text = self.blocks[found[0] + 1]
         assert kind == "text", f"{command}: nothing is expected"

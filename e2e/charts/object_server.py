@@ -33,7 +33,10 @@ RESOURCES = {
     ],
     ("batch", "v1"): [("Job", "jobs", True)],
     ("policy", "v1"): [("PodDisruptionBudget", "poddisruptionbudgets", True)],
-    ("networking.k8s.io", "v1"): [("NetworkPolicy", "networkpolicies", True), ("Ingress", "ingresses", True)],
+    ("networking.k8s.io", "v1"): [
+        ("NetworkPolicy", "networkpolicies", True),
+        ("Ingress", "ingresses", True),
+    ],
     ("autoscaling", "v2"): [("HorizontalPodAutoscaler", "horizontalpodautoscalers", True)],
     ("rbac.authorization.k8s.io", "v1"): [
         ("Role", "roles", True),
@@ -57,7 +60,7 @@ RESOURCES = {
         ("EnvoyExtensionPolicy", "envoyextensionpolicies", True),
     ],
     ("nvidia.com", "v1alpha1"): [("DynamoGraphDeployment", "dynamographdeployments", True)],
-}  # fmt: skip
+}
 PATH = re.compile(
     r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?$"
@@ -178,16 +181,18 @@ class ObjectServer:
         return 200, found
 
     def _store(self, path: str, found: dict) -> dict:
-        if match := PATH.match(path):
-            if match["namespace"]:
-                found["metadata"]["namespace"] = match["namespace"]
+        match = PATH.match(path)
+        if match and match["namespace"]:
+            found["metadata"]["namespace"] = match["namespace"]
         found["metadata"].setdefault("uid", path)
         found["metadata"]["resourceVersion"] = str(len(self.objects) + 1)
         self.objects[path] = found
         return found
 
     def _list(self, path: str, query: dict[str, list[str]]) -> dict:
-        selector = dict(part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if part)
+        selector = dict(
+            part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if part
+        )
         items = [
             found
             for name, found in self.objects.items()
@@ -284,7 +289,9 @@ def discovery(path: str) -> dict | None:
         return {"major": "1", "minor": "37", "gitVersion": "v1.37.0"}
     if path == "/openapi/v3":
         # It knows no schemas, and says for each group that it validates what is sent.
-        return {"paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in group_paths()}}
+        return {
+            "paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}"} for name in group_paths()}
+        }
     if path.startswith("/openapi/v3/"):
         return validated(path.removeprefix("/openapi/v3/"))
     if path == "/api":
@@ -323,7 +330,9 @@ def discovery(path: str) -> dict | None:
 
 def group_paths() -> list[str]:
     """Paths of the groups, as OpenAPI calls them."""
-    return [f"apis/{group}/{version}" if group else f"api/{version}" for group, version in RESOURCES]
+    return [
+        f"apis/{group}/{version}" if group else f"api/{version}" for group, version in RESOURCES
+    ]
 
 
 def validated(name: str) -> dict:
@@ -335,12 +344,20 @@ def validated(name: str) -> dict:
         if prefix != name:
             continue
         for kind, plural, namespaced in resources:
-            place = f"/{prefix}/namespaces/{{namespace}}/{plural}" if namespaced else f"/{prefix}/{plural}"
+            place = (
+                f"/{prefix}/namespaces/{{namespace}}/{plural}"
+                if namespaced
+                else f"/{prefix}/{plural}"
+            )
             paths[f"{place}/{{name}}"] = {
                 "patch": {
                     "parameters": [parameter],
                     "responses": {},
-                    "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+                    "x-kubernetes-group-version-kind": {
+                        "group": group,
+                        "version": version,
+                        "kind": kind,
+                    },
                 }
             }
     return {"openapi": "3.0.0", "info": {"title": "fake", "version": "v1"}, "paths": paths}

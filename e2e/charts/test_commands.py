@@ -20,9 +20,12 @@ PODS = {
     "operator": (CHARTS / "dynamo-platform", ()),
     "operator-restricted": (
         CHARTS / "dynamo-platform",
-        sets("discovery.backend=kubernetes", "dynamo-operator.namespaceRestriction.enabled=true",
-             "dynamo-operator.dynamo.metrics.prometheusEndpoint=http://p:9090",
-             "dynamo-operator.dynamo.imagePullSecrets[0]=s"),
+        sets(
+            "discovery.backend=kubernetes",
+            "dynamo-operator.namespaceRestriction.enabled=true",
+            "dynamo-operator.dynamo.metrics.prometheusEndpoint=http://p:9090",
+            "dynamo-operator.dynamo.imagePullSecrets[0]=s",
+        ),
     ),
     "router": (CHARTS / "semantic-router", sets("service.api.enabled=false")),
     "router-epp": (CHARTS / "semantic-router", sets("endpointPicker.enabled=true")),
@@ -30,12 +33,14 @@ PODS = {
         CHARTS / "semantic-router",
         sets("endpointPicker.enabled=true", "endpointPicker.discovery.backend=kubernetes"),
     ),
-}  # fmt: skip
+}
 
 
 def helps(binary: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """`--help` at the end: what comes before has to be right, and nothing is run."""
-    return subprocess.run([binary, *args, "--help"], capture_output=True, text=True, env={"PATH": "/usr/bin"})
+    return subprocess.run(
+        [binary, *args, "--help"], capture_output=True, text=True, env={"PATH": "/usr/bin"}
+    )
 
 
 def parsed(binary: Path, args: list[str]) -> None:

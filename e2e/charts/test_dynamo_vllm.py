@@ -163,7 +163,10 @@ def test_probes_of_one_worker() -> None:
 def test_a_gpu_is_that_after_the_index() -> None:
     three = sets("workers[0].replicas=1", "workers[1].replicas=1", "workers[2].replicas=1")
     assert [devices(each) for each in workers(*three).values()] == ["1", "2", "3"]
-    assert environment(container(render(GRAPH_CHART).services["Frontend"]))["CUDA_VISIBLE_DEVICES"] == "0"
+    assert (
+        environment(container(render(GRAPH_CHART).services["Frontend"]))["CUDA_VISIBLE_DEVICES"]
+        == "0"
+    )
 
 
 @pytest.mark.parametrize("given", ["0", "1", "7"])
@@ -182,12 +185,16 @@ def test_the_multi_node_example_takes_the_gpus_that_it_names() -> None:
         "Decodenode2": "0",
         "Decodenode3": "0",
     }
-    nodes = [each["extraPodSpec"]["nodeSelector"]["kubernetes.io/hostname"] for each in found.values()]
+    nodes = [
+        each["extraPodSpec"]["nodeSelector"]["kubernetes.io/hostname"] for each in found.values()
+    ]
     assert nodes == ["gpu-node-1", "gpu-node-2", "gpu-node-3"]
 
 
 def test_tensor_parallel_workers_ask_for_their_gpus() -> None:
-    found = workers(*sets("workers[0].model.tensorParallelSize=4", "workers[0].gpuDevice=2"))["Worker0"]
+    found = workers(*sets("workers[0].model.tensorParallelSize=4", "workers[0].gpuDevice=2"))[
+        "Worker0"
+    ]
     assert found["resources"]["requests"]["gpu"] == found["resources"]["limits"]["gpu"] == "4"
     assert devices(found) == "2,3,4,5"
     assert flag(container(found), "--tensor-parallel-size") == "4"
@@ -196,27 +203,43 @@ def test_tensor_parallel_workers_ask_for_their_gpus() -> None:
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
-        (("workers[0].model.tensorParallelSize=2", "workers[0].resources.limits.gpu=1"),
-         "workers[0]: model.tensorParallelSize is 2, but resources ask for 1 GPUs"),
-        (("workers[0].resources.requests.gpu=2",),
-         "workers[0]: model.tensorParallelSize is 1, but resources ask for 2 GPUs"),
-        (("workers[0].resources.requests.gpu=1", "workers[0].resources.limits.gpu=2"),
-         "workers[0].resources: 1 GPUs are requested and 2 are the limit"),
-        (("workers[0].name=a-b", "workers[1].name=ab"),
-         'would both be the service "ab" of the graph'),
+        (
+            ("workers[0].model.tensorParallelSize=2", "workers[0].resources.limits.gpu=1"),
+            "workers[0]: model.tensorParallelSize is 2, but resources ask for 1 GPUs",
+        ),
+        (
+            ("workers[0].resources.requests.gpu=2",),
+            "workers[0]: model.tensorParallelSize is 1, but resources ask for 2 GPUs",
+        ),
+        (
+            ("workers[0].resources.requests.gpu=1", "workers[0].resources.limits.gpu=2"),
+            "workers[0].resources: 1 GPUs are requested and 2 are the limit",
+        ),
+        (
+            ("workers[0].name=a-b", "workers[1].name=ab"),
+            'would both be the service "ab" of the graph',
+        ),
         (("workers[0].name=front-end",), 'would both be the service "frontend" of the graph'),
         (("workers[0].workerType=prefill",), "nothing could answer"),
         (("workers[0].connector=tcp",), "connector: tcp is for engine: embedded"),
         (("workers[0].engine=embedded", "workers[0].connector=nixl"), "nixl is for engine: vllm"),
         (("workers[1].replicas=2",), "workers[0]: the entry is empty"),
         (("workers=null",), "workers: there are none"),
-        (("fullnameOverride=a-name-that-fills-nearly-all-of-the-space-that-there-is",),
-         "longer than 63 characters"),
+        (
+            ("fullnameOverride=a-name-that-fills-nearly-all-of-the-space-that-there-is",),
+            "longer than 63 characters",
+        ),
         (("runtime=dynamo", "workers[0].engine=mock"), '"mock" needs runtime: tandem'),
-        (("runtime=dynamo", "frontend.routerMode=least-loaded"), '"least-loaded" needs runtime: tandem'),
-        (("runtime=dynamo", "workerHttp.enabled=true"), "workerHttp.enabled: needs runtime: tandem"),
+        (
+            ("runtime=dynamo", "frontend.routerMode=least-loaded"),
+            '"least-loaded" needs runtime: tandem',
+        ),
+        (
+            ("runtime=dynamo", "workerHttp.enabled=true"),
+            "workerHttp.enabled: needs runtime: tandem",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_work_is_refused(assignments: tuple[str, ...], said: str) -> None:
     assert said in refusal(*sets(*assignments))
 
@@ -255,7 +278,8 @@ def test_helm_3_refuses_typing_errors_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "rendered"), [("0.85", "0.85"), ("0.9", "0.9"), ("1", "1"), (".5", "0.5"), ("0.875", "0.875")]
+    ("given", "rendered"),
+    [("0.85", "0.85"), ("0.9", "0.9"), ("1", "1"), (".5", "0.5"), ("0.875", "0.875")],
 )
 def test_decimals(given: str, rendered: str) -> None:
     found = workers(*sets(f"workers[0].model.gpuMemoryUtilization={given}"))["Worker0"]
@@ -263,7 +287,9 @@ def test_decimals(given: str, rendered: str) -> None:
 
 
 def test_large_numbers_stay_whole() -> None:
-    found = workers("--set-json", 'workers=[{"model": {"maxModelLen": 10485760}, "replicas": 3}]')["Worker0"]
+    found = workers("--set-json", 'workers=[{"model": {"maxModelLen": 10485760}, "replicas": 3}]')[
+        "Worker0"
+    ]
     assert flag(container(found), "--max-model-len") == "10485760"
     assert found["replicas"] == 3
 
@@ -273,9 +299,19 @@ def test_what_a_worker_does_not_say() -> None:
     assert found["replicas"] == 2
     args = container(found)["args"]
     assert args == [
-        "worker", "--engine", "vllm", "--model", MODEL, "--tensor-parallel-size", "1",
-        "--enforce-eager", "--gpu-memory-utilization", "0.9", "--connector", "null",
-    ]  # fmt: skip
+        "worker",
+        "--engine",
+        "vllm",
+        "--model",
+        MODEL,
+        "--tensor-parallel-size",
+        "1",
+        "--enforce-eager",
+        "--gpu-memory-utilization",
+        "0.9",
+        "--connector",
+        "null",
+    ]
     assert found["resources"] == {
         "requests": {"cpu": "1", "memory": "4Gi", "gpu": "1"},
         "limits": {"cpu": "2", "memory": "8Gi", "gpu": "1"},
@@ -341,21 +377,30 @@ def test_images() -> None:
     digest = f"sha256:{'a' * 64}"
     assert images()[:2] == ["tandem:0.1.0", "tandem-vllm:0.1.0"]
     registry = images(*sets("image.registry=registry.example.com/ai", "image.tag=1.2"))
-    assert registry[:2] == ["registry.example.com/ai/tandem:1.2", "registry.example.com/ai/tandem-vllm:1.2"]
+    assert registry[:2] == [
+        "registry.example.com/ai/tandem:1.2",
+        "registry.example.com/ai/tandem-vllm:1.2",
+    ]
     assert set(images(*sets("image.repository=mine", "image.tag=t"))) == {"mine:t"}
-    assert set(images(*sets("image.repository=mine", f"image.digest={digest}"))) == {f"mine@{digest}"}
+    assert set(images(*sets("image.repository=mine", f"image.digest={digest}"))) == {
+        f"mine@{digest}"
+    }
     own = images(*sets(f"image.digest={digest}", "workerImage.repository=w", "workerImage.tag=v9"))
     assert own == [f"tandem@{digest}", "w:v9", "w:v9"]
     stock = set(images(*sets("runtime=dynamo")))
     assert stock == {"nvcr.io/nvidia/ai-dynamo/vllm-runtime:0.6.1.post1"}
-    found = render(GRAPH_CHART, *sets("imagePullSecrets[0].name=s", "image.pullPolicy=Always")).services
+    found = render(
+        GRAPH_CHART, *sets("imagePullSecrets[0].name=s", "image.pullPolicy=Always")
+    ).services
     for service in found.values():
         assert service["extraPodSpec"]["imagePullSecrets"] == [{"name": "s"}]
         assert container(service)["imagePullPolicy"] == "Always"
 
 
 def test_nvidias_runtime() -> None:
-    services = render(GRAPH_CHART, "-f", str(CHART / "examples/values-dynamo-runtime.yaml")).services
+    services = render(
+        GRAPH_CHART, "-f", str(CHART / "examples/values-dynamo-runtime.yaml")
+    ).services
     frontend, prefill = container(services["Frontend"]), container(services["Prefillworker0"])
     assert frontend["command"] == ["python3", "-m", "dynamo.frontend"]
     assert frontend["args"] == ["--http-port", "8000", "--router-mode", "kv"]
@@ -387,7 +432,9 @@ def test_workers_for_gateways_that_pick_them() -> None:
 
     found = workers(*sets("workerHttp.enabled=true", "workerHttp.port=8001"))
     assert flag(container(found["Decodeworker1"]), "--http-port") == "8001"
-    assert {"name": "http", "containerPort": 8001, "protocol": "TCP"} in container(found["Decodeworker1"])["ports"]
+    assert {"name": "http", "containerPort": 8001, "protocol": "TCP"} in container(
+        found["Decodeworker1"]
+    )["ports"]
     assert flag(container(found["Prefillworker0"]), "--http-port") is None
     wanted = gateway(*POOL).one("InferencePool")["spec"]["selector"]["matchLabels"].items()
     assert [wanted <= each["labels"].items() for each in found.values()] == [False, True]
@@ -395,17 +442,25 @@ def test_workers_for_gateways_that_pick_them() -> None:
 
 def test_without_a_gpu() -> None:
     found = render(GRAPH_CHART, "-f", str(CHART / "examples/values-cpu.yaml")).services
-    for name, service in found.items():
+    for service in found.values():
         assert "gpu" not in str(service["resources"])
         assert container(service)["command"] == ["tandem"]
         assert container(service)["image"] == "tandem:0.1.0"
     assert container(found["Prefill"])["args"] == [
-        "worker", "--engine", "embedded", "--is-prefill-worker", "--connector", "tcp",
-    ]  # fmt: skip
+        "worker",
+        "--engine",
+        "embedded",
+        "--is-prefill-worker",
+        "--connector",
+        "tcp",
+    ]
 
 
 def test_everything_lands_in_one_namespace() -> None:
-    for args, expected in (((), "dynamo-system"), (sets("global.namespace=elsewhere"), "elsewhere")):
+    for args, expected in (
+        ((), "dynamo-system"),
+        (sets("global.namespace=elsewhere"), "elsewhere"),
+    ):
         found = render(GRAPH_CHART, *EVERYTHING, *args)
         assert {each["metadata"]["namespace"] for each in found.objects} == {expected}
 

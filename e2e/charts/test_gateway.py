@@ -18,7 +18,10 @@ RESOURCES = SEEDS / "dynamo-resources"
 PATCH = sets("extProc.kind=EnvoyPatchPolicy")
 POOL = sets("backend.kind=InferencePool", "backend.name=workers", "router.namespace=dynamo-system")
 MANIFESTS = {
-    "gwapi-resources.yaml": ((), "The gateway in front of the frontend, with an EnvoyExtensionPolicy."),
+    "gwapi-resources.yaml": (
+        (),
+        "The gateway in front of the frontend, with an EnvoyExtensionPolicy.",
+    ),
     "gwapi-resources-patch.yaml": (
         PATCH,
         "The same with an EnvoyPatchPolicy, for which Envoy Gateway needs envoy-gateway-values.yaml.",
@@ -50,7 +53,9 @@ def test_manifests_are_what_the_chart_renders(request: pytest.FixtureRequest, na
     args, about = MANIFESTS[name]
     done = command(4, "template", "semantic-router-gateway", CHART, "-n", "default", *args)
     text = re.sub(r"^# Source: .*\n", "", done.stdout, flags=re.MULTILINE)
-    text = f"# {about}\n# Rendered from deploy/helm/semantic-router-gateway.\n{text}".replace("\n\n---", "\n---")
+    text = f"# {about}\n# Rendered from deploy/helm/semantic-router-gateway.\n{text}".replace(
+        "\n\n---", "\n---"
+    )
     path = RESOURCES / name
     if request.config.getoption("--write-golden"):
         path.write_text(text.rstrip("\n") + "\n")
@@ -67,15 +72,22 @@ def test_manifests_are_valid(path: Path) -> None:
         check(each)
 
 
-@pytest.mark.parametrize("args", [(), PATCH, POOL, sets("gateway.listener.tlsSecret=s", "gateway.listener.port=443")])
+@pytest.mark.parametrize(
+    "args", [(), PATCH, POOL, sets("gateway.listener.tlsSecret=s", "gateway.listener.port=443")]
+)
 def test_objects_are_valid_and_refer_to_each_other(args: tuple[str, ...]) -> None:
     found = gateway(*args)
     for each in found.objects:
         check(each)
-        for target in each["spec"].get("targetRefs", []) + [each["spec"].get("targetRef", {"kind": "Gateway"})]:
+        for target in each["spec"].get("targetRefs", []) + [
+            each["spec"].get("targetRef", {"kind": "Gateway"})
+        ]:
             assert target["kind"] == "Gateway"
             assert target.get("name", "semantic-router") == found.one("Gateway")["metadata"]["name"]
-    assert found.one("Gateway")["spec"]["gatewayClassName"] == found.one("GatewayClass")["metadata"]["name"]
+    assert (
+        found.one("Gateway")["spec"]["gatewayClassName"]
+        == found.one("GatewayClass")["metadata"]["name"]
+    )
     check_grants(found)
 
 
@@ -87,7 +99,11 @@ def check_grants(found: Rendered) -> None:
         refs += [ref for ext in each["spec"].get("extProc", []) for ref in ext["backendRefs"]]
         for ref in refs:
             if "namespace" in ref:
-                source = (each["apiVersion"].partition("/")[0], each["kind"], each["metadata"]["namespace"])
+                source = (
+                    each["apiVersion"].partition("/")[0],
+                    each["kind"],
+                    each["metadata"]["namespace"],
+                )
                 wanted.add((ref["namespace"], source, (ref["group"], ref["kind"], ref["name"])))
     granted = {
         (
@@ -134,10 +150,19 @@ def test_logs_are_quiet() -> None:
 
 def test_names_are_those_of_the_guides() -> None:
     found = gateway(*PATCH)
-    assert found.one("HTTPRoute")["metadata"] == {"name": "semantic-router-to-dynamo", "namespace": "default"}
-    assert found.one("EnvoyPatchPolicy")["metadata"]["name"] == "semantic-router-extproc-patch-policy"
+    assert found.one("HTTPRoute")["metadata"] == {
+        "name": "semantic-router-to-dynamo",
+        "namespace": "default",
+    }
+    assert (
+        found.one("EnvoyPatchPolicy")["metadata"]["name"] == "semantic-router-extproc-patch-policy"
+    )
     (ref,) = found.one("HTTPRoute")["spec"]["rules"][0]["backendRefs"]
-    assert (ref["name"], ref["namespace"], ref["port"]) == ("dynamo-vllm-frontend", "dynamo-system", 8000)
+    assert (ref["name"], ref["namespace"], ref["port"]) == (
+        "dynamo-vllm-frontend",
+        "dynamo-system",
+        8000,
+    )
 
 
 def test_both_schemes_of_names() -> None:
@@ -154,15 +179,21 @@ def test_the_picker_is_in_the_namespace_of_its_pool() -> None:
     pool = gateway(*POOL).one("InferencePool")
     assert pool["metadata"]["namespace"] == "dynamo-system"
     assert pool["spec"]["endpointPickerRef"]["port"] == {"number": 50051}
-    assert gateway(*POOL).one("EnvoyExtensionPolicy")["spec"]["extProc"][0]["metadata"]["writableNamespaces"] == [
-        "envoy.lb"
-    ]
+    assert gateway(*POOL).one("EnvoyExtensionPolicy")["spec"]["extProc"][0]["metadata"][
+        "writableNamespaces"
+    ] == ["envoy.lb"]
     with pytest.raises(HelmError, match="has to be in the namespace of its pool"):
         gateway(*sets("backend.kind=InferencePool"))
 
 
 @pytest.mark.parametrize(
-    "assignment", ["extProc.mode=x", "extProc.kind=Patch", "route.requestTimeout=forever", "gateway.listener.port=0"]
+    "assignment",
+    [
+        "extProc.mode=x",
+        "extProc.kind=Patch",
+        "route.requestTimeout=forever",
+        "gateway.listener.port=0",
+    ],
 )
 def test_a_typing_error_is_refused(assignment: str) -> None:
     with pytest.raises(HelmError, match="schema"):
@@ -170,14 +201,17 @@ def test_a_typing_error_is_refused(assignment: str) -> None:
 
 
 def ext_proc(release: Rendered) -> dict:
-    return release.one("EnvoyPatchPolicy")["spec"]["jsonPatches"][0]["operation"]["value"]["typed_config"]
+    return release.one("EnvoyPatchPolicy")["spec"]["jsonPatches"][0]["operation"]["value"][
+        "typed_config"
+    ]
 
 
 @pytest.mark.parametrize("args", [PATCH, (*PATCH, *POOL)], ids=["service", "pool"])
 def test_a_real_envoy_takes_the_patch(args: tuple[str, ...], tmp_path: Path) -> None:
     envoy = pytest.importorskip("envoy", reason="PyPI has no Envoy for this machine")
     listener, cluster = (
-        patch["operation"] for patch in gateway(*args).one("EnvoyPatchPolicy")["spec"]["jsonPatches"]
+        patch["operation"]
+        for patch in gateway(*args).one("EnvoyPatchPolicy")["spec"]["jsonPatches"]
     )
     config = {"static_resources": {"listeners": [listener_like_envoy_gateways()], "clusters": []}}
     add(config["static_resources"]["listeners"][0], listener)
@@ -185,14 +219,19 @@ def test_a_real_envoy_takes_the_patch(args: tuple[str, ...], tmp_path: Path) -> 
     file = tmp_path / "envoy.json"
     file.write_text(json.dumps(config))
     program = Path(envoy.__file__).parent / "_bin/envoy"
-    done = subprocess.run([program, "--mode", "validate", "-c", file], capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "--mode", "validate", "-c", file], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
 def listener_like_envoy_gateways() -> dict:
     """A listener with its filter chain where Envoy Gateway has it."""
     extensions = "type.googleapis.com/envoy.extensions.filters"
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{extensions}.http.router.v3.Router"}}
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{extensions}.http.router.v3.Router"},
+    }
     manager = {
         "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "http",
@@ -203,7 +242,9 @@ def listener_like_envoy_gateways() -> dict:
         "name": "default/semantic-router/http",
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
         "default_filter_chain": {
-            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+            "filters": [
+                {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+            ]
         },
     }
 

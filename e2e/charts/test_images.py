@@ -44,7 +44,11 @@ def test_the_profile_and_the_toolchain_exist() -> None:
 
 
 def test_images_run_as_the_user_that_the_charts_ask_for() -> None:
-    users = {re.search(r"^USER (\d+):\d+$", text, re.MULTILINE)[1] for name, text in stages().items() if name != "build"}
+    users = {
+        re.search(r"^USER (\d+):\d+$", text, re.MULTILINE)[1]
+        for name, text in stages().items()
+        if name != "build"
+    }
     assert len(users) == 1
     (user,) = users
     for service in render(GRAPH_CHART).services.values():
@@ -59,7 +63,13 @@ def test_charts_name_the_images_and_their_version() -> None:
     assert names == {f"tandem:{version}", f"tandem-vllm:{version}"}
     assert main(router())["image"] == f"tandem:{version}"
     assert {name.partition(":")[0] for name in names} == set(stages()) - {"build"}
-    for chart in ("dynamo-vllm", "dynamo-crds", "dynamo-platform", "semantic-router", "semantic-router-gateway"):
+    for chart in (
+        "dynamo-vllm",
+        "dynamo-crds",
+        "dynamo-platform",
+        "semantic-router",
+        "semantic-router-gateway",
+    ):
         found = yaml.safe_load((CHARTS / chart / "Chart.yaml").read_text())
         assert str(found["appVersion"]) == version, chart
 
@@ -67,5 +77,9 @@ def test_charts_name_the_images_and_their_version() -> None:
 def test_no_shell_where_there_is_none() -> None:
     """The small image has no shell: nothing of ours runs one in it."""
     shell = {"/bin/sh", "sh", "bash", "/bin/bash"}
-    for service in render(GRAPH_CHART, "-f", str(Path(GRAPH_CHART) / "examples/values-cpu.yaml")).services.values():
-        assert container(service)["command"] == ["tandem"] and not shell & set(container(service)["command"])
+    for service in render(
+        GRAPH_CHART, "-f", str(Path(GRAPH_CHART) / "examples/values-cpu.yaml")
+    ).services.values():
+        assert container(service)["command"] == ["tandem"] and not shell & set(
+            container(service)["command"]
+        )

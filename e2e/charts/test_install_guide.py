@@ -1,4 +1,4 @@
-"""Every command of the install guides: Helm's are rendered, kubectl's held against what is rendered.
+"""Every command of the install guides: Helm's are rendered, kubectl's compared with the result.
 
 The requests of the guides are sent by `e2e/profiles/test_guide.py`.
 """
@@ -62,7 +62,10 @@ def operators(graph: dict) -> list[dict]:
     """Deployments, Services and pods that an operator makes of a graph."""
     found = []
     for name, service in graph["spec"]["services"].items():
-        metadata = {"name": f"{graph['metadata']['name']}-{name.lower()}", "labels": service.get("labels", {})}
+        metadata = {
+            "name": f"{graph['metadata']['name']}-{name.lower()}",
+            "labels": service.get("labels", {}),
+        }
         port = 8000 if service["componentType"] == "frontend" else 9090
         found += [
             {"kind": "Deployment", "metadata": metadata},
@@ -115,14 +118,20 @@ def kubectl(args: list[str], cluster: Cluster, guide: Guide) -> None:
             cluster.add("default", documents(text))
     elif action == "create":
         done = subprocess.run(
-            [TOOLS / "kubectl", *args[1:], "--dry-run=client", "-o", "yaml"], capture_output=True, text=True
+            [TOOLS / "kubectl", *args[1:], "--dry-run=client", "-o", "yaml"],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         (made,) = documents(done.stdout)
         check(made)
     elif action in ("wait", "rollout"):
         target = args[2] if action == "wait" else args[3]
-        target = next((arg for arg in args[2:] if not arg.startswith("--")), target) if action == "wait" else target
+        target = (
+            next((arg for arg in args[2:] if not arg.startswith("--")), target)
+            if action == "wait"
+            else target
+        )
         waited(target, args, namespace, cluster)
     elif action == "logs":
         if selector := option(args, "-l"):
@@ -139,7 +148,11 @@ def kubectl(args: list[str], cluster: Cluster, guide: Guide) -> None:
 
 
 def waited(target: str, args: list[str], namespace: str, cluster: Cluster) -> None:
-    kinds = {"deployment": "Deployment", "daemonset": "DaemonSet", "dynamographdeployment": "DynamoGraphDeployment"}
+    kinds = {
+        "deployment": "Deployment",
+        "daemonset": "DaemonSet",
+        "dynamographdeployment": "DynamoGraphDeployment",
+    }
     kind, _, name = target.partition("/")
     if kind == "nodes" or (name, namespace) in OUTSIDE:
         return
@@ -157,9 +170,13 @@ def forwarded(args: list[str], namespace: str, cluster: Cluster) -> None:
         return
     kind, _, name = target.rpartition("/")
     if kind == "svc":
-        served = [each["port"] for each in cluster.named("Service", name, namespace)["spec"]["ports"]]
+        served = [
+            each["port"] for each in cluster.named("Service", name, namespace)["spec"]["ports"]
+        ]
     else:
-        template = cluster.named("StatefulSet", name.removesuffix("-0"), namespace)["spec"]["template"]
+        template = cluster.named("StatefulSet", name.removesuffix("-0"), namespace)["spec"][
+            "template"
+        ]
         containers = template["spec"]["containers"]
         served = [each["containerPort"] for container in containers for each in container["ports"]]
     assert port in served, f"{target} does not serve {port}"
@@ -199,9 +216,14 @@ def test_both_languages_say_the_same() -> None:
     english, chinese = read("en"), read("zh")
     assert english.commands == chinese.commands
     assert english.files == chinese.files
-    texts = [[text for kind, text in guide.blocks if kind == "text"] for guide in (english, chinese)]
+    texts = [
+        [text for kind, text in guide.blocks if kind == "text"] for guide in (english, chinese)
+    ]
     assert texts[0] == texts[1]
-    headings = [len(re.findall(r"^#+ ", guide.path.read_text(), re.MULTILINE)) for guide in (english, chinese)]
+    headings = [
+        len(re.findall(r"^#+ ", guide.path.read_text(), re.MULTILINE))
+        for guide in (english, chinese)
+    ]
     assert headings[0] == headings[1]
     rows = [guide.path.read_text().count("\n|") for guide in (english, chinese)]
     assert rows[0] == rows[1]

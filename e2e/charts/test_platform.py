@@ -18,8 +18,12 @@ from validation import NEWEST, OLDEST, check
 from wiring import check_wiring
 
 CHART = CHARTS / "dynamo-platform"
-EVERYTHING = sets("networkPolicy.enabled=true", "serviceMonitor.enabled=true", "etcd.replicaCount=3",
-                  "dynamo-operator.controllerManager.replicas=2")  # fmt: skip
+EVERYTHING = sets(
+    "networkPolicy.enabled=true",
+    "serviceMonitor.enabled=true",
+    "etcd.replicaCount=3",
+    "dynamo-operator.controllerManager.replicas=2",
+)
 
 
 def platform(*args: str, **options: str) -> Rendered:
@@ -95,19 +99,31 @@ def test_servers_elsewhere() -> None:
     outside = sets("etcd.enabled=false", "nats.enabled=false")
     with pytest.raises(HelmError, match="etcd.enabled is false: say where etcd is"):
         platform(*outside)
-    given = sets("dynamo-operator.etcdAddr=etcd.infra:2379", "dynamo-operator.natsAddr=nats://nats.infra:4222")
+    given = sets(
+        "dynamo-operator.etcdAddr=etcd.infra:2379",
+        "dynamo-operator.natsAddr=nats://nats.infra:4222",
+    )
     found = platform(*outside, *given)
     assert not found.all("StatefulSet")
     assert {"--etcd-endpoints=etcd.infra:2379", "--nats-server=nats://nats.infra:4222"} <= set(
         operator_args(found)
     )
     without_operator = platform(*sets("dynamo-operator.enabled=false"))
-    assert {each["kind"] for each in without_operator.objects} == {"StatefulSet", "Service", "ConfigMap"}
+    assert {each["kind"] for each in without_operator.objects} == {
+        "StatefulSet",
+        "Service",
+        "ConfigMap",
+    }
 
 
 def test_rights_are_few() -> None:
     def rules(release: Rendered) -> list[dict]:
-        return [rule for kind in ("ClusterRole", "Role") for role in release.all(kind) for rule in role["rules"]]
+        return [
+            rule
+            for kind in ("ClusterRole", "Role")
+            for role in release.all(kind)
+            for rule in role["rules"]
+        ]
 
     for rule in rules(platform()):
         assert "*" not in str(rule)
@@ -116,8 +132,10 @@ def test_rights_are_few() -> None:
     restricted = platform(*sets("dynamo-operator.namespaceRestriction.enabled=true"))
     assert not restricted.all("ClusterRole") and not restricted.all("ClusterRoleBinding")
     assert "--namespace=dynamo-system" in operator_args(restricted)
-    other = sets("dynamo-operator.namespaceRestriction.enabled=true",
-                 "dynamo-operator.namespaceRestriction.targetNamespace=models")  # fmt: skip
+    other = sets(
+        "dynamo-operator.namespaceRestriction.enabled=true",
+        "dynamo-operator.namespaceRestriction.targetNamespace=models",
+    )
     found = platform(*other)
     assert found.one("Role", "dynamo-platform-dynamo-operator")["metadata"]["namespace"] == "models"
     binding = found.one("RoleBinding", "dynamo-platform-dynamo-operator")
@@ -129,8 +147,11 @@ def test_rights_are_those_of_the_operators_documentation() -> None:
     guide = ROOT / "docs/operator.md"
     if not guide.exists():
         pytest.skip("the operator is not documented yet")
-    (block,) = [text for text in re.findall(r"^```yaml\n(.*?)^```", guide.read_text(), re.DOTALL | re.MULTILINE)
-                if text.startswith("rules:")]  # fmt: skip
+    (block,) = [
+        text
+        for text in re.findall(r"^```yaml\n(.*?)^```", guide.read_text(), re.DOTALL | re.MULTILINE)
+        if text.startswith("rules:")
+    ]
 
     def each(rules: list[dict]) -> set[tuple[str, str, str]]:
         return {
@@ -163,7 +184,9 @@ def test_volumes_go_with_the_release() -> None:
         assert each["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
     old = platform(kubernetes=OLDEST)
     assert "persistentVolumeClaimRetentionPolicy" not in str(old.objects)
-    without = platform(*sets("etcd.persistence.enabled=false", "nats.config.jetstream.fileStore.pvc.enabled=false"))
+    without = platform(
+        *sets("etcd.persistence.enabled=false", "nats.config.jetstream.fileStore.pvc.enabled=false")
+    )
     assert "volumeClaimTemplates" not in str(without.objects)
 
 
@@ -199,7 +222,9 @@ def test_a_real_nats_server_takes_the_configuration(tmp_path: Path) -> None:
     assert NATS, "nats-server is missing: make servers"
     file = tmp_path / "nats.conf"
     file.write_text(found)
-    done = subprocess.run([NATS, "-t", "-c", file], capture_output=True, text=True, env={"POD_NAME": "nats-0"})
+    done = subprocess.run(
+        [NATS, "-t", "-c", file], capture_output=True, text=True, env={"POD_NAME": "nats-0"}
+    )
     assert done.returncode == 0, done.stderr
     assert "max_file_store: 10GB" in found and "store_dir: /data" in found
 
@@ -210,7 +235,9 @@ def test_a_real_etcd_takes_the_arguments(tmp_path: Path) -> None:
     client, peer, metrics = free_port(), free_port(), free_port()
     args = []
     for arg in container["args"]:
-        arg = arg.replace("$(POD_NAME)", "dynamo-platform-etcd-0").replace("/data", str(tmp_path / "data"))
+        arg = arg.replace("$(POD_NAME)", "dynamo-platform-etcd-0").replace(
+            "/data", str(tmp_path / "data")
+        )
         arg = re.sub(r"http://[^:,]+", "http://127.0.0.1", arg)
         for pattern, port in ((":2379", client), (":2380", peer), (":2381", metrics)):
             arg = arg.replace(pattern, f":{port}")
@@ -230,7 +257,15 @@ def test_the_definitions_are_a_chart_of_their_own() -> None:
     chart = yaml.safe_load((CHARTS / "dynamo-crds/Chart.yaml").read_text())
     assert chart["name"] == "dynamo-crds"
     files = sorted((CHARTS / "dynamo-crds").glob("templates/*.yaml"))
-    for file in files:
-        for crd in documents(file.read_text()):
-            assert crd["kind"] == "CustomResourceDefinition", file.name
-            check(crd)
+    definitions = [crd for file in files for crd in documents(file.read_text())]
+    for crd in definitions:
+        assert crd["kind"] == "CustomResourceDefinition"
+        check(crd)
+    if definitions:
+        # Nothing in the texts of the schemas is a template by accident.
+        rendered = render(CHARTS / "dynamo-crds", release="dynamo-crds").objects
+        assert by_name(rendered) == by_name(definitions)
+
+
+def by_name(found) -> list[dict]:
+    return sorted(found, key=lambda each: each["metadata"]["name"])

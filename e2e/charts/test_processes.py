@@ -1,4 +1,4 @@
-"""The pods of a graph as processes: arguments, environment and probes as rendered, against real servers."""
+"""The pods of a graph as processes, with the arguments, variables and probes that are rendered."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ class Pod:
         self.main = container(service)
         (port,) = self.main["ports"]
         self.port = free_port()
-        env = {name: value for name, value in environment(self.main).items() if isinstance(value, str)}
+        env = {
+            name: value for name, value in environment(self.main).items() if isinstance(value, str)
+        }
         # What the cluster and the operator would give it.
         env |= {
             "DYN_NAMESPACE": namespace,
             PORTS[port["name"]]: str(self.port),
             "HOME": str(folder),
             "TANDEM_CACHE_DIR": str(folder),
-            **{name: cluster.env[name] for name in ("ETCD_ENDPOINTS", "NATS_SERVER", "DYN_TCP_RPC_HOST")},
+            **{
+                name: cluster.env[name]
+                for name in ("ETCD_ENDPOINTS", "NATS_SERVER", "DYN_TCP_RPC_HOST")
+            },
         }
-        args = [str(self.port) if arg == str(port["containerPort"]) else arg for arg in self.main["args"]]
+        args = [
+            str(self.port) if arg == str(port["containerPort"]) else arg
+            for arg in self.main["args"]
+        ]
         self.node = Node(cluster.binary, *args, env={**cluster.env, **env})
         cluster.nodes.append(self.node)
 
@@ -54,11 +62,17 @@ def test_pods_become_ready_and_serve(cluster: Cluster, cache_dir: Path) -> None:
             eventually(lambda pod=pod, probe=probe: pod.answers(probe), 60)
         assert pod.node.process.poll() is None, f"{name}\n{pod.node.story()}"
     (model,) = request(frontend.port, "GET", "/v1/models").json()["data"]
-    body = {"model": model["id"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+    body = {
+        "model": model["id"],
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_tokens": 4,
+    }
     eventually(lambda: post(frontend.port, "/v1/chat/completions", body).status == 200, 60)
 
 
-def test_a_frontend_without_workers_lives_and_is_not_ready(cluster: Cluster, cache_dir: Path) -> None:
+def test_a_frontend_without_workers_lives_and_is_not_ready(
+    cluster: Cluster, cache_dir: Path
+) -> None:
     service = render(GRAPH_CHART).services["Frontend"]
     pod = Pod(cluster, service, "nobody", cache_dir)
     eventually(lambda: pod.answers("livenessProbe"), 60)

@@ -1,4 +1,4 @@
-"""Releases in a cluster: the guides' own commands by real Helm, against an API server that keeps objects."""
+"""Releases in a cluster: real Helm runs the guides' commands against a server that keeps objects."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_install_upgrade_and_uninstall(helm: Run, server: ObjectServer) -> None:
     assert server.objects == {}
 
 
-def test_an_upgrade_goes_on_with_what_was_installed_by_options(helm: Run, server: ObjectServer) -> None:
+def test_an_upgrade_goes_on_with_what_was_installed_by_options(
+    helm: Run, server: ObjectServer
+) -> None:
     helm(OPTIONS["production-tensor-parallel"])
     helm(f"{UPGRADE} --set workers[0].replicas=3")
     (name,) = [name for name in graph(server) if name != "Frontend"]
@@ -79,7 +81,9 @@ def test_an_upgrade_goes_on_with_what_was_installed_by_options(helm: Run, server
 
 
 def test_an_entry_that_says_who_it_is_stands_for_itself(helm: Run, server: ObjectServer) -> None:
-    helm(f"{OPTIONS['c-prefill-decode']} --set workers[0].replicas=4 --set workers[1].model.maxModelLen=64")
+    helm(
+        f"{OPTIONS['c-prefill-decode']} --set workers[0].replicas=4 --set workers[1].model.maxModelLen=64"
+    )
     helm(
         f"{UPGRADE} --set workers[0].workerType=prefill --set workers[0].model.path=a"
         " --set workers[1].workerType=decode --set workers[1].model.path=a"
@@ -116,9 +120,17 @@ RELEASES = {
         "vllm-semantic-router-system",
         "-f ./deploy/kubernetes/dynamo/semantic-router-values/values.yaml --set autoscaling.enabled=true",
     ),
-    "dynamo-vllm": ("./deploy/kubernetes/dynamo/helm-chart", "dynamo-system", "--set discovery.backend=kubernetes"),
+    "dynamo-vllm": (
+        "./deploy/kubernetes/dynamo/helm-chart",
+        "dynamo-system",
+        "--set discovery.backend=kubernetes",
+    ),
     "gateway": ("./deploy/helm/semantic-router-gateway", "default", ""),
-    "deepseek-r1-llama-70b": ("./deploy/helm/dynamo", "default", "-f ./deploy/helm/dynamo/multi-values.yaml"),
+    "deepseek-r1-llama-70b": (
+        "./deploy/helm/dynamo",
+        "default",
+        "-f ./deploy/helm/dynamo/multi-values.yaml",
+    ),
 }
 
 
@@ -129,7 +141,9 @@ def test_all_charts_live_side_by_side_and_leave_nothing(helm: Run, server: Objec
     for name, (chart, namespace, _) in RELEASES.items():
         before = server.kinds()
         helm(f"helm upgrade {name} {chart} -n {namespace} --reuse-values")
-        assert server.kinds() == before, f"an upgrade of {name} without a change changes what there is"
+        assert server.kinds() == before, (
+            f"an upgrade of {name} without a change changes what there is"
+        )
     for name, (_, namespace, _) in reversed(RELEASES.items()):
         helm(f"helm uninstall {name} -n {namespace}")
     assert server.objects == {}

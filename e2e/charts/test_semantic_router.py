@@ -20,14 +20,22 @@ NAMESPACE = "vllm-semantic-router-system"
 SHARED = ROOT.parent / "shared/reference/configs"
 DYNAMO_VALUES = SEEDS / "semantic-router-values/values.yaml"
 EVERYTHING = sets(
-    "autoscaling.enabled=true", "ingress.enabled=true", "ingress.className=nginx",
-    "ingress.hosts[0].host=router.example.com", "ingress.hosts[0].paths[0].path=/api",
-    "podDisruptionBudget.enabled=true", "networkPolicy.enabled=true",
+    "autoscaling.enabled=true",
+    "ingress.enabled=true",
+    "ingress.className=nginx",
+    "ingress.hosts[0].host=router.example.com",
+    "ingress.hosts[0].paths[0].path=/api",
+    "podDisruptionBudget.enabled=true",
+    "networkPolicy.enabled=true",
     "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
-    "serviceMonitor.enabled=true", "serviceMonitor.namespace=monitoring", "headlessService.enabled=true",
-    "endpointPicker.enabled=true", "endpointPicker.discovery.backend=kubernetes",
-    "persistence.enabled=true", "persistence.accessMode=ReadWriteMany",
-)  # fmt: skip
+    "serviceMonitor.enabled=true",
+    "serviceMonitor.namespace=monitoring",
+    "headlessService.enabled=true",
+    "endpointPicker.enabled=true",
+    "endpointPicker.discovery.backend=kubernetes",
+    "persistence.enabled=true",
+    "persistence.accessMode=ReadWriteMany",
+)
 
 
 def router(*args: str, **options: str) -> Rendered:
@@ -52,7 +60,9 @@ def test_the_default(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
-@pytest.mark.parametrize("args", [("-f", str(DYNAMO_VALUES)), EVERYTHING], ids=["dynamo", "everything"])
+@pytest.mark.parametrize(
+    "args", [("-f", str(DYNAMO_VALUES)), EVERYTHING], ids=["dynamo", "everything"]
+)
 def test_objects_are_valid(args: tuple[str, ...], kubernetes: str) -> None:
     found = router(*args, kubernetes=kubernetes)
     for each in found.objects:
@@ -88,7 +98,9 @@ def checked(binary: Path, text: str, folder: Path) -> None:
     file = folder / "config.yaml"
     file.write_text(text)
     env = {"TANDEM_MODEL": "m", "PATH": "/usr/bin"}
-    done = subprocess.run([binary, "config", "check", file], capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [binary, "config", "check", file], capture_output=True, text=True, env=env
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -142,20 +154,29 @@ def test_images() -> None:
     args = sets("global.imageRegistry=r.example.com", "image.repository=a/b", "image.tag=v2")
     assert main(router(*args))["image"] == "r.example.com/a/b:v2"
     digest = f"sha256:{'b' * 64}"
-    assert main(router(*args, *sets(f"image.digest={digest}")))["image"] == f"r.example.com/a/b@{digest}"
+    assert (
+        main(router(*args, *sets(f"image.digest={digest}")))["image"]
+        == f"r.example.com/a/b@{digest}"
+    )
 
 
 def test_the_endpoint_picker_finds_workers() -> None:
     args = main(router(*sets("endpointPicker.enabled=true")))["args"]
     assert "--epp" in args and "--namespace=dynamo-vllm" in args
-    assert [arg for arg in args if arg.startswith("--etcd-endpoints=dynamo-platform-etcd.dynamo-system")]
-    found = router(*sets("endpointPicker.enabled=true", "endpointPicker.discovery.backend=kubernetes"))
+    assert [
+        arg for arg in args if arg.startswith("--etcd-endpoints=dynamo-platform-etcd.dynamo-system")
+    ]
+    found = router(
+        *sets("endpointPicker.enabled=true", "endpointPicker.discovery.backend=kubernetes")
+    )
     assert "--discovery-backend=kubernetes" in main(found)["args"]
     labels = found.one("Service")["metadata"]["labels"]
     assert labels["nvidia.com/dynamo-discovery-enabled"] == "true"
     assert labels["nvidia.com/dynamo-discovery-backend"] == "kubernetes"
     assert found.one("RoleBinding")["subjects"][0]["name"] == "semantic-router"
-    assert found.one("Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert (
+        found.one("Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    )
     assert not router().all("Role"), "a router that picks no endpoints asks the API server nothing"
 
 
@@ -165,8 +186,14 @@ def test_the_endpoint_picker_finds_workers() -> None:
         (sets("replicaCounts=2"), "replicaCounts"),
         (sets("service.grpc.prt=1"), "prt"),
         (sets("image.tags=x"), "tags"),
-        (sets("ingress.enabled=true", "service.api.enabled=false"), "is that of the classification API"),
-        (sets("serviceMonitor.enabled=true", "service.metrics.enabled=false"), "there are no metrics"),
+        (
+            sets("ingress.enabled=true", "service.api.enabled=false"),
+            "is that of the classification API",
+        ),
+        (
+            sets("serviceMonitor.enabled=true", "service.metrics.enabled=false"),
+            "there are no metrics",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(args: tuple[str, ...], said: str) -> None:

@@ -20,11 +20,21 @@ BOTH = (*MULTI, *sets("single.enable=true"))
 RELEASE = "deepseek-r1-llama-70b"
 NAME = f"{RELEASE}-dynamo"
 MONITORED = sets(
-    "single.metrics.enable=true", "single.metrics.serviceMonitor.enable=true",
-    "multinode.metrics.enable=true", "multinode.metrics.serviceMonitor.enable=true",
-)  # fmt: skip
-EVERYTHING = (*MONITORED, *sets("podDisruptionBudget.enable=true", "networkPolicy.enable=true",
-                                "podLabels.team=ai", "podAnnotations.note=x", "imagePullSecrets[0].name=s"))  # fmt: skip
+    "single.metrics.enable=true",
+    "single.metrics.serviceMonitor.enable=true",
+    "multinode.metrics.enable=true",
+    "multinode.metrics.serviceMonitor.enable=true",
+)
+EVERYTHING = (
+    *MONITORED,
+    *sets(
+        "podDisruptionBudget.enable=true",
+        "networkPolicy.enable=true",
+        "podLabels.team=ai",
+        "podAnnotations.note=x",
+        "imagePullSecrets[0].name=s",
+    ),
+)
 
 
 def tke(*args: str, **options: str) -> Rendered:
@@ -51,7 +61,9 @@ def test_profiles(request: pytest.FixtureRequest, name: str, args: tuple[str, ..
 @pytest.mark.parametrize("kubernetes", [OLDEST, NEWEST])
 @pytest.mark.parametrize("profile", [SINGLE, MULTI, BOTH], ids=["single", "multinode", "both"])
 @pytest.mark.parametrize("more", [(), EVERYTHING], ids=["plain", "everything"])
-def test_objects_are_valid(profile: tuple[str, ...], more: tuple[str, ...], kubernetes: str) -> None:
+def test_objects_are_valid(
+    profile: tuple[str, ...], more: tuple[str, ...], kubernetes: str
+) -> None:
     found = tke(*profile, *more, kubernetes=kubernetes)
     for each in found.objects:
         check(each, kubernetes)
@@ -64,9 +76,19 @@ def test_the_commands_of_the_guide() -> None:
     """`helm install NAME . -f values.yaml`, in the folder of the chart."""
     from helm import TOOLS
 
-    for file, more in (("values.yaml", []), ("multi-values.yaml", []), ("values.yaml", ["--set", "rdma.enable=false"])):
+    for file, more in (
+        ("values.yaml", []),
+        ("multi-values.yaml", []),
+        ("values.yaml", ["--set", "rdma.enable=false"]),
+    ):
         line = [TOOLS / "helm4", "template", RELEASE, ".", "-f", file, *more]
-        done = subprocess.run(line, cwd=CHART, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": "/tmp"})
+        done = subprocess.run(
+            line,
+            cwd=CHART,
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"], "HOME": "/tmp"},
+        )
         assert done.returncode == 0, done.stderr
         assert documents(done.stdout)
 
@@ -74,7 +96,12 @@ def test_the_commands_of_the_guide() -> None:
 def test_selectors_survive_upgrades() -> None:
     for service in tke(*BOTH, *EVERYTHING).all("Service"):
         selector = service["spec"]["selector"]
-        assert not {"helm.sh/chart", "app.kubernetes.io/version", "app.kubernetes.io/managed-by", "team"} & set(selector)
+        assert not {
+            "helm.sh/chart",
+            "app.kubernetes.io/version",
+            "app.kubernetes.io/managed-by",
+            "team",
+        } & set(selector)
 
 
 def test_prefill_has_resources_of_its_own() -> None:
@@ -83,7 +110,10 @@ def test_prefill_has_resources_of_its_own() -> None:
     (prefill,) = pod(found, "multinode-prefill")["spec"]["containers"]
     assert prefill["name"] == "multinode-prefill"
     assert prefill["resources"]["limits"]["cpu"] == 7 and "ports" not in prefill
-    assert "cpu" not in pod(found, "multinode-frontend")["spec"]["containers"][0]["resources"]["limits"]
+    assert (
+        "cpu"
+        not in pod(found, "multinode-frontend")["spec"]["containers"][0]["resources"]["limits"]
+    )
     assert pod(found, "multinode-prefill")["metadata"]["labels"]["tier"] == "p"
     assert "tier" not in pod(found, "multinode-frontend")["metadata"]["labels"]
 
@@ -97,13 +127,20 @@ def test_gpus_of_the_guide() -> None:
         gpus += deployment["spec"]["replicas"] * container["resources"]["limits"]["nvidia.com/gpu"]
     assert gpus == 24
     configs = yaml.safe_load(found.one("ConfigMap", f"{NAME}-configs")["data"]["configs.yaml"])
-    prefill = yaml.safe_load(found.one("ConfigMap", f"{NAME}-prefill-configs")["data"]["configs.yaml"])
-    assert configs["VllmWorker"]["tensor-parallel-size"] == configs["VllmWorker"]["ServiceArgs"]["resources"]["gpu"]
+    prefill = yaml.safe_load(
+        found.one("ConfigMap", f"{NAME}-prefill-configs")["data"]["configs.yaml"]
+    )
+    assert (
+        configs["VllmWorker"]["tensor-parallel-size"]
+        == configs["VllmWorker"]["ServiceArgs"]["resources"]["gpu"]
+    )
     assert prefill["PrefillWorker"]["ServiceArgs"] == {"workers": 8, "resources": {"gpu": 1}}
 
 
 def test_multinode_alone_says_what_it_needs() -> None:
-    with pytest.raises(HelmError, match="multinode.enable needs the configuration of the prefill pods"):
+    with pytest.raises(
+        HelmError, match="multinode.enable needs the configuration of the prefill pods"
+    ):
         tke(*sets("multinode.enable=true"))
     with pytest.raises(HelmError, match="one of them has to be true"):
         tke(*sets("single.enable=false"))
@@ -115,8 +152,10 @@ def test_the_port_has_one_home() -> None:
     (container,) = pod(found, "single")["spec"]["containers"]
     assert [port["containerPort"] for port in container["ports"]] == [9009]
     assert found.one("Service", f"{NAME}-single")["spec"]["ports"][0] == {
-        "name": "serve", "port": 80, "targetPort": "serve",
-    }  # fmt: skip
+        "name": "serve",
+        "port": 80,
+        "targetPort": "serve",
+    }
     with pytest.raises(HelmError, match="configs: not YAML"):
         tke("--set-string", "configs=a: b: c")
 
@@ -124,13 +163,19 @@ def test_the_port_has_one_home() -> None:
 @pytest.mark.parametrize("mode", ["tke-route-eni", "tke-bridge"])
 def test_rdma(mode: str) -> None:
     found = pod(tke(*sets(f"rdma.networkMode={mode}")), "single")
-    assert found["metadata"]["annotations"]["tke.cloud.tencent.com/networks"] == f"{mode},tke-rdma-ipvlan"
+    assert (
+        found["metadata"]["annotations"]["tke.cloud.tencent.com/networks"]
+        == f"{mode},tke-rdma-ipvlan"
+    )
     (container,) = found["spec"]["containers"]
     assert container["securityContext"]["capabilities"] == {"add": ["IPC_LOCK"]}
     assert "privileged" not in container["securityContext"]
     for side in ("requests", "limits"):
         assert container["resources"][side]["tke.cloud.tencent.com/tke-shared-rdma"] == 1
-    assert found["spec"]["hostNetwork"] is True and found["spec"]["dnsPolicy"] == "ClusterFirstWithHostNet"
+    assert (
+        found["spec"]["hostNetwork"] is True
+        and found["spec"]["dnsPolicy"] == "ClusterFirstWithHostNet"
+    )
 
 
 def test_without_rdma_nothing_of_it_is_left() -> None:
@@ -146,7 +191,10 @@ def test_servers_are_called_what_pods_are_told(release: str) -> None:
     found = tke(release=release)
     services = {each["metadata"]["name"] for each in found.all("Service")}
     deployment = next(each for each in found.all("Deployment"))
-    env = {e["name"]: e["value"] for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    env = {
+        e["name"]: e["value"]
+        for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     assert env["ETCD_ENDPOINTS"].partition(":")[0] in services
     assert env["NATS_SERVER"].removeprefix("nats://").partition(":")[0] in services
 
@@ -161,7 +209,10 @@ def test_servers_elsewhere() -> None:
 
 def test_both_modes_can_be_monitored() -> None:
     found = tke(*BOTH, *MONITORED).all("ServiceMonitor")
-    assert sorted(each["metadata"]["name"] for each in found) == [f"{NAME}-multinode", f"{NAME}-single"]
+    assert sorted(each["metadata"]["name"] for each in found) == [
+        f"{NAME}-multinode",
+        f"{NAME}-single",
+    ]
     assert {each["metadata"]["namespace"] for each in found} == {"kube-system"}
     assert not tke(*BOTH, *sets("single.metrics.serviceMonitor.enable=true")).all("ServiceMonitor")
 
@@ -173,7 +224,11 @@ def test_shared_memory_is_limited() -> None:
 
 @pytest.mark.parametrize(
     ("assignment", "named"),
-    [("rdma.networkMode=tke", "networkMode"), ("etcd.enabled=false", "enabled"), ("single.resource.limits.cpu=1", "resource")],
+    [
+        ("rdma.networkMode=tke", "networkMode"),
+        ("etcd.enabled=false", "enabled"),
+        ("single.resource.limits.cpu=1", "resource"),
+    ],
 )
 def test_a_typing_error_is_refused_by_name(assignment: str, named: str) -> None:
     with pytest.raises(HelmError, match=named):

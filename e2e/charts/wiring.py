@@ -26,7 +26,9 @@ class Pod:
         found = {}
         for container in self.spec["containers"]:
             for port in container.get("ports", []):
-                assert port["name"] not in found, f"{self.owner}: two ports are called {port['name']}"
+                assert port["name"] not in found, (
+                    f"{self.owner}: two ports are called {port['name']}"
+                )
                 found[port["name"]] = port["containerPort"]
         return found
 
@@ -71,7 +73,9 @@ def check_wiring(release: Rendered, namespace: str) -> None:
                     target in pod.ports() or target in pod.ports().values() for pod in chosen
                 ), f"{name}: no pod serves {target}"
         if each["kind"] == "PodDisruptionBudget":
-            assert select(every, where, each["spec"]["selector"]["matchLabels"]), f"{name} selects no pod"
+            assert select(every, where, each["spec"]["selector"]["matchLabels"]), (
+                f"{name} selects no pod"
+            )
         if each["kind"] == "NetworkPolicy":
             chosen = select(every, where, each["spec"]["podSelector"].get("matchLabels", {}))
             assert chosen, f"{name} selects no pod"
@@ -121,4 +125,6 @@ def check_monitor(release: Rendered, monitor: dict, namespace: str) -> None:
     assert len(services) == 1, f"{name} selects {len(services)} Services"
     ports = {port["name"] for port in services[0]["spec"]["ports"]}
     for endpoint in monitor["spec"]["endpoints"]:
-        assert endpoint["port"] in ports, f"{name}: {services[0]['metadata']['name']} has no such port"
+        assert endpoint["port"] in ports, (
+            f"{name}: {services[0]['metadata']['name']} has no such port"
+        )

@@ -1,4 +1,4 @@
-"""One profile of the end-to-end cases: `local` on processes of this machine, `dynamo` in a kind cluster."""
+"""One profile of the guides' cases: `local` on processes of this machine, `dynamo` in a cluster."""
 
 from __future__ import annotations
 
@@ -39,13 +39,19 @@ def profile(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, profile: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    request: pytest.FixtureRequest, profile: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     if profile == "dynamo":
         opened: Stack = KindStack(verbose=VERBOSE)
     else:
         pytest.importorskip("envoy", reason="PyPI has no Envoy for this machine")
         drop = ("ETCD_", "NATS_")
-        environment = {k: v for k, v in request.getfixturevalue("environment").items() if not k.startswith(drop)}
+        environment = {
+            k: v
+            for k, v in request.getfixturevalue("environment").items()
+            if not k.startswith(drop)
+        }
         binary, cache = request.getfixturevalue("binary"), request.getfixturevalue("cache_dir")
         opened = LocalStack(binary, environment, tmp_path_factory.mktemp("stack"), cache)
     yield opened
@@ -53,7 +59,9 @@ def stack(request: pytest.FixtureRequest, profile: str, tmp_path_factory: pytest
         print(f"\nE2E_KEEP: the cluster {opened.name} is still there")
         return
     if KEEP:
-        print(f"\nE2E_KEEP: gateway http://127.0.0.1:{opened.gateway}, frontend http://127.0.0.1:{opened.frontend}")
+        print(
+            f"\nE2E_KEEP: gateway http://127.0.0.1:{opened.gateway}, frontend http://127.0.0.1:{opened.frontend}"
+        )
         print("They run until you press Ctrl-C.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
@@ -84,13 +92,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     result = yield
-    if item.path.name == "test_cases.py" and (call.when == "call" or (call.when == "setup" and result.failed)):
+    if item.path.name == "test_cases.py" and (
+        call.when == "call" or (call.when == "setup" and result.failed)
+    ):
         measured = item.stash.get(FIGURES, Figures())
         item.config.stash.setdefault(RESULTS, []).append(
             {
                 "name": item.name.removeprefix("test_").replace("_", "-"),
                 "passed": result.passed,
-                "error": None if result.passed else str(call.excinfo.value) if call.excinfo else "skipped",
+                "error": None
+                if result.passed
+                else str(call.excinfo.value)
+                if call.excinfo
+                else "skipped",
                 "duration_seconds": round(call.duration, 3),
                 "figures": measured.found,
             }

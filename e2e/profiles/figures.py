@@ -20,7 +20,9 @@ class Figures:
         self._note(name, value, "<=", bar, value <= bar)
 
     def _note(self, name: str, value: float, relation: str, bar: float, passed: bool) -> None:
-        self.found.append({"name": name, "value": round(value, 4), "bar": f"{relation} {bar:g}", "passed": passed})
+        self.found.append(
+            {"name": name, "value": round(value, 4), "bar": f"{relation} {bar:g}", "passed": passed}
+        )
         assert passed, f"{name} is {value:.4g}, and has to be {relation} {bar:g}"
 
 

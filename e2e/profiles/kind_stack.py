@@ -85,7 +85,13 @@ def workers() -> str:
     kinds = (("prefill", 1), ("decode", 2))
     return json.dumps(
         [
-            {"name": f"{kind}-worker", "workerType": kind, "replicas": count, "connector": "nixl", "model": model}
+            {
+                "name": f"{kind}-worker",
+                "workerType": kind,
+                "replicas": count,
+                "connector": "nixl",
+                "model": model,
+            }
             for kind, count in kinds
         ]
     )
@@ -114,7 +120,9 @@ class KindStack(Stack):
         if len(gpus) < GPUS:
             raise SetupError(f"the profile needs {GPUS} GPUs, and this machine has {len(gpus)}")
         if CLUSTER in self._shell.run("kind", "get", "clusters").split():
-            raise SetupError(f"the cluster {CLUSTER} is there already: kind delete cluster --name {CLUSTER}")
+            raise SetupError(
+                f"the cluster {CLUSTER} is there already: kind delete cluster --name {CLUSTER}"
+            )
 
     def _install(self) -> None:
         guide = read("en")
@@ -125,9 +133,16 @@ class KindStack(Stack):
                     self._shell.script(block)
         chart = "./deploy/kubernetes/dynamo/helm-chart"
         place = ("--namespace", SYSTEM, "-f", f"{chart}/examples/values-kind-gpu.yaml")
-        self._shell.run("helm", "install", "dynamo-vllm", chart, *place, "--set-json", f"workers={workers()}")
+        self._shell.run(
+            "helm", "install", "dynamo-vllm", chart, *place, "--set-json", f"workers={workers()}"
+        )
         self._kubectl(
-            "wait", "--for=condition=Ready", "dynamographdeployment/dynamo-vllm", "-n", SYSTEM, "--timeout=1800s"
+            "wait",
+            "--for=condition=Ready",
+            "dynamographdeployment/dynamo-vllm",
+            "-n",
+            SYSTEM,
+            "--timeout=1800s",
         )
         for block in guide.sections["Step 7: the gateway"]:
             self._shell.script(block)
@@ -139,7 +154,9 @@ class KindStack(Stack):
     def _envoy(self) -> str:
         owner = "gateway.envoyproxy.io/owning-gateway"
         selector = f"--selector={owner}-namespace=default,{owner}-name=semantic-router"
-        return self._kubectl("get", "svc", "-n", "envoy-gateway-system", selector, "-o", "name").strip()
+        return self._kubectl(
+            "get", "svc", "-n", "envoy-gateway-system", selector, "-o", "name"
+        ).strip()
 
     def _forward(self, target: str, namespace: str, port: int) -> int:
         local = free_port()
@@ -157,7 +174,9 @@ class KindStack(Stack):
         return local
 
     def _items(self, kind: str, namespace: str, selector: str = "") -> list[dict]:
-        return json.loads(self._kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json"))["items"]
+        return json.loads(
+            self._kubectl("get", kind, "-n", namespace, "-l", selector, "-o", "json")
+        )["items"]
 
     def _decode_pods(self) -> list[dict]:
         pods = self._items("pods", SYSTEM, "app.kubernetes.io/component=worker")
@@ -168,7 +187,9 @@ class KindStack(Stack):
         for namespace in (SYSTEM, "envoy-gateway-system", "vllm-semantic-router-system"):
             for each in self._items("deployments,statefulsets", namespace):
                 ready = each["status"].get("readyReplicas", 0)
-                found[f"{each['kind']} {each['metadata']['name']}"] = ready == each["spec"]["replicas"] > 0
+                found[f"{each['kind']} {each['metadata']['name']}"] = (
+                    ready == each["spec"]["replicas"] > 0
+                )
         return found
 
     def frontend_log(self) -> list[str]:
@@ -201,7 +222,14 @@ class KindStack(Stack):
         self._kubectl("delete", "pod", name, "-n", SYSTEM, "--grace-period=0", "--force")
 
     def decode_workers(self) -> int:
-        self._kubectl("wait", "--for=condition=Ready", "dynamographdeployment/dynamo-vllm", "-n", SYSTEM, "--timeout=900s")
+        self._kubectl(
+            "wait",
+            "--for=condition=Ready",
+            "dynamographdeployment/dynamo-vllm",
+            "-n",
+            SYSTEM,
+            "--timeout=900s",
+        )
         ready = [
             condition["status"] == "True"
             for pod in self._decode_pods()
@@ -218,6 +246,8 @@ class KindStack(Stack):
         story.parent.mkdir(parents=True, exist_ok=True)
         started = time.strftime("%Y-%m-%dT%H:%M:%S")
         pods = self._kubectl("get", "pods", "--all-namespaces", "-o", "wide")
-        logs = self._kubectl("logs", "-n", "vllm-semantic-router-system", "deployment/semantic-router", "--tail=-1")
+        logs = self._kubectl(
+            "logs", "-n", "vllm-semantic-router-system", "deployment/semantic-router", "--tail=-1"
+        )
         story.write_text(f"{started}\n{pods}\n{logs}")
         self._shell.run("kind", "delete", "cluster", "--name", CLUSTER)

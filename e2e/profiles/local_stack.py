@@ -1,4 +1,4 @@
-"""The stack as processes of this machine: etcd, NATS, workers, frontend, router, and a real Envoy."""
+"""The stack as processes: etcd, NATS, workers, frontend, router, and a real Envoy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class LocalStack(Stack):
 
     name = "local"
 
-    def __init__(self, binary: Path, environment: dict[str, str], folder: Path, cache: Path) -> None:
+    def __init__(
+        self, binary: Path, environment: dict[str, str], folder: Path, cache: Path
+    ) -> None:
         self._cluster = Cluster(binary, environment, folder, cache)
         self._closing = []
         try:
@@ -44,14 +46,28 @@ class LocalStack(Stack):
         config = folder / "router.yaml"
         values = yaml.safe_load((SEEDS / "semantic-router-values/values.yaml").read_text())
         config.write_text(yaml.safe_dump(values["config"]))
-        ports = ("--port", "0", "--api-port", "0", "--metrics-port", "0", "--bind-address", "127.0.0.1")
+        ports = (
+            "--port",
+            "0",
+            "--api-port",
+            "0",
+            "--metrics-port",
+            "0",
+            "--bind-address",
+            "127.0.0.1",
+        )
         command = ("router", "--config", str(config), *ports, "--cache-dir", str(cache))
         self._router = Router(binary, *command, env=environment)
         self._closing.append(self._router)
         self._router.wait_until_ready()
 
         mode = self._processing_mode()
-        door = Door(self._router.extproc, self.frontend, mode["request"]["body"].upper(), mode["response"]["body"].upper())
+        door = Door(
+            self._router.extproc,
+            self.frontend,
+            mode["request"]["body"].upper(),
+            mode["response"]["body"].upper(),
+        )
         self._envoy = Envoy({"gateway": door})
         self._closing.append(self._envoy.__enter__())
         self.gateway = self._envoy.port("gateway")

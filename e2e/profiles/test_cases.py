@@ -21,7 +21,10 @@ DOMAINS = [
     ("physics", "How large is the force on a charge that moves through a magnetic field?"),
     ("chemistry", "Balance the reaction of methane with oxygen."),
     ("biology", "How does DNA polymerase copy a strand of DNA?"),
-    ("computer science", "What is the time complexity of inserting into a balanced binary search tree?"),
+    (
+        "computer science",
+        "What is the time complexity of inserting into a balanced binary search tree?",
+    ),
     ("law", "Is an oral contract for the sale of land enforceable in court?"),
     ("history", "What led to the fall of the Roman Republic?"),
     ("economics", "How does a central bank fight inflation with interest rates?"),
@@ -53,7 +56,12 @@ HARMLESS = [
 
 
 def chat(port: int, text: str, model: str = "MoM", **members) -> Response:
-    body = {"model": model, "messages": [{"role": "user", "content": text}], "max_tokens": 16, **members}
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": 16,
+        **members,
+    }
     return post(port, CHAT, body)
 
 
@@ -81,7 +89,9 @@ def test_health_check(stack: Stack, figures: Figures) -> None:
 
 def test_category_classification(stack: Stack, figures: Figures) -> None:
     answers = [(domain, chat(stack.gateway, text, max_tokens=4)) for domain, text in DOMAINS]
-    figures.at_least("share of answers", share([answer.status == 200 for _, answer in answers]), 1.0)
+    figures.at_least(
+        "share of answers", share([answer.status == 200 for _, answer in answers]), 1.0
+    )
     right = [answer.headers.get("x-vsr-selected-category") == domain for domain, answer in answers]
     figures.at_least("share of right categories", share(right), 0.8)
     rewritten = [answer.json()["model"] == MODEL for _, answer in answers]
@@ -98,11 +108,19 @@ def test_optimized_inference(stack: Stack, figures: Figures) -> None:
         for answer in answers
     ]
     figures.at_least("share of complete answers", share(complete), 1.0)
-    body = {"model": "MoM", "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 40}
+    body = {
+        "model": "MoM",
+        "messages": [{"role": "user", "content": "Tell me a story."}],
+        "max_tokens": 40,
+    }
     with EventStream(stack.gateway, CHAT, {**body, "stream": True, "ignore_eos": True}) as stream:
         *events, done = list(stream.events())
     assert done == "[DONE]"
-    texts = [json.loads(event)["choices"][0]["delta"].get("content") for event in events if json.loads(event)["choices"]]
+    texts = [
+        json.loads(event)["choices"][0]["delta"].get("content")
+        for event in events
+        if json.loads(event)["choices"]
+    ]
     figures.at_least("events of a stream with text", sum(bool(text) for text in texts), 10)
 
 
@@ -145,7 +163,7 @@ def test_dynamic_batching(stack: Stack, figures: Figures) -> None:
 
 
 def test_gpu_utilization(stack: Stack, figures: Figures) -> None:
-    """The device is at work during requests and free after them; locally, its KV blocks are looked at."""
+    """The device is at work during requests and free afterwards; locally, that is its KV blocks."""
     with ThreadPoolExecutor(8) as pool:
         body = {"ignore_eos": True, "max_tokens": 96}
         asked = [pool.submit(chat, stack.frontend, f"Story {i}.", MODEL, **body) for i in range(8)]
@@ -161,16 +179,24 @@ def test_gpu_utilization(stack: Stack, figures: Figures) -> None:
 
 def test_pii_detection(stack: Stack, figures: Figures) -> None:
     blocked = [chat(stack.gateway, text, MODEL) for text in PERSONAL]
-    figures.at_least("share of personal data that is blocked", share([refused(each, "pii-violation") for each in blocked]), 0.8)
+    figures.at_least(
+        "share of personal data that is blocked",
+        share([refused(each, "pii-violation") for each in blocked]),
+        0.8,
+    )
     assert "B-US_SSN" in blocked[0].headers["x-vsr-pii-types"].split(","), blocked[0].headers
-    passed = [refused(chat(stack.gateway, text, max_tokens=2), "pii-violation") for text in HARMLESS]
+    passed = [
+        refused(chat(stack.gateway, text, max_tokens=2), "pii-violation") for text in HARMLESS
+    ]
     figures.at_most("share of harmless prompts that are blocked", share(passed), 0.0)
 
 
 def test_jailbreak_detection(stack: Stack, figures: Figures) -> None:
     blocked = [refused(chat(stack.gateway, text, MODEL), "jailbreak-blocked") for text in ATTACKS]
     figures.at_least("share of attacks that are blocked", share(blocked), 0.8)
-    passed = [refused(chat(stack.gateway, text, max_tokens=2), "jailbreak-blocked") for text in HARMLESS]
+    passed = [
+        refused(chat(stack.gateway, text, max_tokens=2), "jailbreak-blocked") for text in HARMLESS
+    ]
     figures.at_most("share of harmless prompts that are blocked", share(passed), 0.0)
 
 
@@ -210,7 +236,9 @@ def test_disaggregation(stack: Stack, figures: Figures) -> None:
     texts = [f"{long_text(f'disaggregation {i}')} What did the gardener do?" for i in range(5)]
     answers = [chat(stack.frontend, text, MODEL, max_tokens=4).status == 200 for text in texts]
     figures.at_least("share of answers", share(answers), 1.0)
-    figures.at_least("share of prompts that a prefill worker computed", (counted(stack, name) - before) / 5, 0.8)
+    figures.at_least(
+        "share of prompts that a prefill worker computed", (counted(stack, name) - before) / 5, 0.8
+    )
 
 
 def counted(stack: Stack, name: str) -> float:
@@ -222,7 +250,10 @@ def test_load_balancing(stack: Stack, figures: Figures) -> None:
     assert stack.decode_workers() >= 2
     mark = len(stack.frontend_log())
     body = {"ignore_eos": True, "max_tokens": 24}
-    jobs = [lambda i=i: chat(stack.frontend, f"Question {i}: who are you?", MODEL, **body).status for i in range(24)]
+    jobs = [
+        lambda i=i: chat(stack.frontend, f"Question {i}: who are you?", MODEL, **body).status
+        for i in range(24)
+    ]
     figures.at_least("share of answers", share([status == 200 for status in at_once(jobs)]), 1.0)
     chosen = [worker for worker, _ in decode_selections(stack, mark)]
     workers = set(chosen)
@@ -235,7 +266,9 @@ def test_failover(stack: Stack, figures: Figures) -> None:
     body = {"ignore_eos": True, "max_tokens": 64}
     with ThreadPoolExecutor(8) as pool:
         asked = [
-            pool.submit(chat, stack.gateway, f"Question {i}: tell me about number {i}.", MODEL, **body)
+            pool.submit(
+                chat, stack.gateway, f"Question {i}: tell me about number {i}.", MODEL, **body
+            )
             for i in range(24)
         ]
         eventually(lambda: any(each.done() for each in asked), 60.0)

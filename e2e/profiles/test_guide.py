@@ -1,4 +1,4 @@
-"""The requests of the install guides, sent by curl as they are written, and what they are said to answer."""
+"""The requests of the install guides, sent by curl as they are written, and their answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def send(command: str, stack: LocalStack) -> str:
     ports = {8080: stack.gateway, 8000: stack.frontend, 8222: stack.nats_monitor}
     for port, ours in ports.items():
         command = command.replace(f"localhost:{port}", f"localhost:{ours}")
-    done = subprocess.run(["bash", "-c", f"{command} --silent --max-time 60"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --silent --max-time 60"], capture_output=True, text=True
+    )
     assert done.returncode == 0, f"$ {command}\n{done.stderr}"
     return done.stdout
 

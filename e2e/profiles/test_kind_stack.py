@@ -1,4 +1,4 @@
-"""The profile `dynamo` with stand-ins for the programs that make a cluster: what it would run, in which order."""
+"""The profile `dynamo` with stand-ins for the programs that make a cluster: what it runs, and when."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     calls.touch()
     monkeypatch.setattr(kind_stack, "TOOLS", programs)
     monkeypatch.setattr(Shell, "start", lambda self, *words: pytest.fail(f"started {words}"))
-    for name, value in {"CALLS": str(calls), "RUNTIME": "nvidia", "GPUS": "3", "CLUSTERS": ""}.items():
+    for name, value in {
+        "CALLS": str(calls),
+        "RUNTIME": "nvidia",
+        "GPUS": "3",
+        "CLUSTERS": "",
+    }.items():
         monkeypatch.setenv(name, value)
     return calls
 
@@ -50,7 +55,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> KindStack:
     return KindStack(verbose=False)
 
 
-def test_the_runtime_of_docker_is_checked_first(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_runtime_of_docker_is_checked_first(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RUNTIME", "runc")
     with pytest.raises(SetupError) as caught:
         opened(monkeypatch)
@@ -61,7 +68,10 @@ def test_the_runtime_of_docker_is_checked_first(machine: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("GPUS", "2", "needs 3 GPUs, and this machine has 2"), ("CLUSTERS", kind_stack.CLUSTER, "kind delete cluster")],
+    [
+        ("GPUS", "2", "needs 3 GPUs, and this machine has 2"),
+        ("CLUSTERS", kind_stack.CLUSTER, "kind delete cluster"),
+    ],
 )
 def test_a_machine_that_cannot_run_it_is_told_so(
     machine: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
@@ -114,5 +124,8 @@ def test_its_workers_are_what_the_chart_takes() -> None:
         check(each)
     check_wiring(found, "dynamo-system")
     services = found.services
-    gpus = sum(int(each["resources"]["limits"].get("gpu", 0)) * each["replicas"] for each in services.values())
+    gpus = sum(
+        int(each["resources"]["limits"].get("gpu", 0)) * each["replicas"]
+        for each in services.values()
+    )
     assert gpus == kind_stack.GPUS and "Decodeworker" in services

@@ -24,13 +24,29 @@ def test_a_figure_below_its_bar_fails_and_is_kept() -> None:
 
 def test_percentiles_are_of_the_sorted_values() -> None:
     values = [9.0, 1.0, 5.0, 3.0, 7.0]
-    assert percentile(values, 0.5) == 5.0 and percentile(values, 0.95) == 9.0 and percentile(values, 0.0) == 1.0
+    assert (
+        percentile(values, 0.5) == 5.0
+        and percentile(values, 0.95) == 9.0
+        and percentile(values, 0.0) == 1.0
+    )
 
 
 def test_the_report_says_what_failed_and_why(tmp_path: Path) -> None:
     results = [
-        {"name": "health-check", "passed": True, "error": None, "duration_seconds": 0.1, "figures": []},
-        {"name": "failover", "passed": False, "error": "share is 0.5", "duration_seconds": 2.0, "figures": []},
+        {
+            "name": "health-check",
+            "passed": True,
+            "error": None,
+            "duration_seconds": 0.1,
+            "figures": [],
+        },
+        {
+            "name": "failover",
+            "passed": False,
+            "error": "share is 0.5",
+            "duration_seconds": 2.0,
+            "figures": [],
+        },
     ]
     path = tmp_path / "local/test-report.json"
     report.write(path, "local", datetime.now(timezone.utc), results, 1)
