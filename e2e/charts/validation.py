@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import copy
+import functools
+import importlib.resources
+import json
+import re
 from pathlib import Path
 
 import jsonschema
-import kubernetes_validate
+from referencing import Registry, Resource
 
 import custom_resources
 from helm import ROOT, documents
 
 OLDEST, NEWEST = "1.25", "1.37"
 """Versions of Kubernetes whose schemas the objects are held against."""
+Validator = jsonschema.Draft202012Validator
 
 
 def check(found: dict, kubernetes: str = NEWEST) -> None:
     """Fails with the place of the first mistake."""
     name = f"{found['kind']} {found['metadata'].get('name')}"
-    schema = custom_resources.schema(found["apiVersion"], found["kind"])
     try:
-        if schema is None:
-            kubernetes_validate.validate(found, kubernetes, strict=True)
-        else:
-            jsonschema.validate(found, schema)
+        validator(found["apiVersion"], found["kind"], kubernetes).validate(found)
     except jsonschema.ValidationError as error:
         place = "/".join(map(str, error.absolute_path))
         raise AssertionError(f"{name}: {place}: {error.message}") from error
@@ -33,6 +34,28 @@ def check(found: dict, kubernetes: str = NEWEST) -> None:
                 check(pod, kubernetes)
         for crd in crds("dynamographdeployments"):
             check_against(found, crd)
+
+
+@functools.cache
+def validator(api_version: str, kind: str, kubernetes: str) -> Validator:
+    """What checks objects of a kind: ours for custom resources, else that of Kubernetes."""
+    if schema := custom_resources.schema(api_version, kind):
+        return Validator(schema)
+    # apps/v1 is apps-v1 there, and rbac.authorization.k8s.io/v1 is rbac-v1.
+    suffix = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", api_version)
+    schema = builtin(kubernetes, f"{kind.lower()}-{suffix}")
+    definitions = Resource.from_contents(builtin(kubernetes, "_definitions"))
+    registry = definitions @ (Resource.from_contents(schema) @ Registry())
+    return Validator(schema, registry=registry)
+
+
+@functools.cache
+def builtin(kubernetes: str, name: str) -> dict:
+    """A schema of the package kubernetes-validate: that which knows no members but its own."""
+    folder = importlib.resources.files("kubernetes_validate") / "kubernetes-json-schema"
+    file = folder / f"v{kubernetes}.0-local-strict" / f"{name}.json"
+    assert file.is_file(), f"Kubernetes {kubernetes} has no {name}"
+    return json.loads(file.read_text())
 
 
 def pods_of_graph(graph: dict, service: str, spec: dict) -> list[dict]:
@@ -60,6 +83,7 @@ def pods_of_graph(graph: dict, service: str, spec: dict) -> list[dict]:
     ]
 
 
+@functools.cache
 def crds(plural: str) -> list[dict]:
     """The generated definition of a kind, where the chart dynamo-crds has it."""
     folder: Path = ROOT / "deploy/helm/dynamo-crds/templates"
