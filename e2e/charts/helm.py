@@ -50,9 +50,12 @@ class HelmError(Exception):
 
 
 def command(
-    version: int, *args: str | Path, environment: dict[str, str] | None = None
+    version: int,
+    *args: str | Path,
+    environment: dict[str, str] | None = None,
+    folder: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `helm ARGS…` of a major version in the root of the repository."""
+    """Runs `helm ARGS…` of a major version, in the root of the repository or another folder."""
     program = TOOLS / f"helm{version}"
     assert program.exists(), f"{program} is missing: make .venv-kubernetes/installed"
     # Nothing of the person's own: no cluster, plugin or repository.
@@ -67,7 +70,7 @@ def command(
     }
     return subprocess.run(
         [str(program), *map(str, args)],
-        cwd=ROOT,
+        cwd=folder,
         env={**clean, **(environment or {})},
         capture_output=True,
         text=True,

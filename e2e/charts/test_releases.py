@@ -92,6 +92,16 @@ def test_an_entry_that_says_who_it_is_stands_for_itself(helm: Run, server: Objec
     assert "--max-model-len" not in str(server.one("DynamoGraphDeployment"))
 
 
+def test_entries_that_are_left_out_before_others_stay(helm: Run, server: ObjectServer) -> None:
+    helm(OPTIONS["c-prefill-decode"])
+    helm(f"{UPGRADE} --set workers[1].replicas=3")
+    assert {name: each[:2] for name, each in graph(server).items()} == {
+        "Frontend": (1, None),
+        "Prefillworker0": (1, "prefill"),
+        "Decodeworker1": (3, "decode"),
+    }
+
+
 def test_continuing_can_be_switched_off(helm: Run, server: ObjectServer) -> None:
     helm(OPTIONS["c-prefill-decode"])
     helm(f"{UPGRADE} --set continueWorkers=false --set workers[0].model.path=a")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
 import yaml
 
@@ -72,23 +69,15 @@ def test_objects_are_valid(
     assert len(names) == len(set(names)), "two objects have one name"
 
 
-def test_the_commands_of_the_guide() -> None:
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_commands_of_the_guide(version: int) -> None:
     """`helm install NAME . -f values.yaml`, in the folder of the chart."""
-    from helm import TOOLS
-
     for file, more in (
-        ("values.yaml", []),
-        ("multi-values.yaml", []),
-        ("values.yaml", ["--set", "rdma.enable=false"]),
+        ("values.yaml", ()),
+        ("multi-values.yaml", ()),
+        ("values.yaml", sets("rdma.enable=false")),
     ):
-        line = [TOOLS / "helm4", "template", RELEASE, ".", "-f", file, *more]
-        done = subprocess.run(
-            line,
-            cwd=CHART,
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"], "HOME": "/tmp"},
-        )
+        done = command(version, "template", RELEASE, ".", "-f", file, *more, folder=CHART)
         assert done.returncode == 0, done.stderr
         assert documents(done.stdout)
 

@@ -90,7 +90,7 @@ default is written once.
 {{- end -}}
 {{- range $worker := $workers -}}
 {{- if and (eq $worker.type "prefill") (not (hasKey $types (printf "%s decode" $worker.path))) (not (hasKey $types (printf "%s both" $worker.path))) -}}
-{{- fail (printf "workers: %q is a prefill worker of %q, but no worker of that model has the type decode or both, so that nothing could answer" $worker.name $worker.path) -}}
+{{- fail (printf "workers: %q is a prefill worker of %q, but no worker of that model has the type decode or both, so that nothing could answer; with --set, Helm replaces the whole list, so give every entry, or write workers as a map" $worker.name $worker.path) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $workers -}}
@@ -107,12 +107,13 @@ default is written once.
 {{- end -}}
 {{- else -}}
 {{- $deployed := include "dynamo-vllm.deployed" . | fromJsonArray -}}
-{{- range $index, $entry := .Values.workers -}}
-{{- if not $entry -}}
-{{- fail (printf "workers[%d]: the entry is empty; entries of a list have to be given without gaps" $index) -}}
-{{- end -}}
+{{- range $index, $given := .Values.workers -}}
+{{- $entry := default dict $given -}}
 {{- if and (lt $index (len $deployed)) (not $entry.name) (not $entry.workerType) -}}
 {{- $entry = mergeOverwrite (deepCopy (index $deployed $index)) $entry -}}
+{{- end -}}
+{{- if not $entry -}}
+{{- fail (printf "workers[%d]: the entry is empty; entries of a list have to be given without gaps" $index) -}}
 {{- end -}}
 {{- $entries = append $entries $entry -}}
 {{- end -}}
