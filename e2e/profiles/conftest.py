@@ -42,6 +42,7 @@ def profile(request: pytest.FixtureRequest) -> str:
 def stack(
     request: pytest.FixtureRequest, profile: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
+    request.config.stash[STARTED] = datetime.now(timezone.utc)
     if profile == "dynamo":
         opened: Stack = KindStack(verbose=VERBOSE)
     else:
@@ -59,10 +60,8 @@ def stack(
         print(f"\nE2E_KEEP: the cluster {opened.name} is still there")
         return
     if KEEP:
-        print(
-            f"\nE2E_KEEP: gateway http://127.0.0.1:{opened.gateway}, frontend http://127.0.0.1:{opened.frontend}"
-        )
-        print("They run until you press Ctrl-C.", flush=True)
+        print(f"\nE2E_KEEP: gateway http://127.0.0.1:{opened.gateway}")
+        print(f"frontend http://127.0.0.1:{opened.frontend}; Ctrl-C ends both", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
     opened.stop()
@@ -85,28 +84,19 @@ RESULTS = pytest.StashKey[list]()
 STARTED = pytest.StashKey[datetime]()
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[STARTED] = datetime.now(timezone.utc)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     result = yield
-    if item.path.name == "test_cases.py" and (
-        call.when == "call" or (call.when == "setup" and result.failed)
-    ):
-        measured = item.stash.get(FIGURES, Figures())
+    ran = call.when == "call" or (call.when == "setup" and result.failed)
+    if item.path.name == "test_cases.py" and ran:
+        error = str(call.excinfo.value) if call.excinfo else None
         item.config.stash.setdefault(RESULTS, []).append(
             {
                 "name": item.name.removeprefix("test_").replace("_", "-"),
                 "passed": result.passed,
-                "error": None
-                if result.passed
-                else str(call.excinfo.value)
-                if call.excinfo
-                else "skipped",
+                "error": error,
                 "duration_seconds": round(call.duration, 3),
-                "figures": measured.found,
+                "figures": item.stash.get(FIGURES, Figures()).found,
             }
         )
     return result
@@ -117,5 +107,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if results:
         name = session.config.getoption("--profile")
         failed = any(not each["passed"] for each in results)
-        started = session.config.stash.get(STARTED, datetime.now(timezone.utc))
-        report.write(REPORTS / name / "test-report.json", name, started, results, int(failed))
+        path = REPORTS / name / "test-report.json"
+        report.write(path, name, session.config.stash[STARTED], results, int(failed))

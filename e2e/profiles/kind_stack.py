@@ -62,7 +62,9 @@ class Shell:
                 words, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout
             )
         except FileNotFoundError as error:
-            raise SetupError(f"{words[0]} is not installed") from error
+            raise SetupError(
+                f"{words[0]} is not installed; docs/kubernetes/install.md says what is needed"
+            ) from error
         if done.returncode != 0:
             raise SetupError(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
         return done.stdout
