@@ -24,7 +24,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-request-plane bench-router eval-cache eval-models fuzz train clean
+	bench-request-plane bench-router crds eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,6 +130,9 @@ eval-models: ## Score the shipped encoder on the validation sets in DATA
 
 train: ## How to train the shipped models again
 	@sed -n '1,40p' training/README.md
+
+crds: ## Write the definitions of the custom resources into their chart, after a change of their types
+	$(CARGO) run --quiet --bin tandem -- crds --output deploy/helm/dynamo-crds/templates
 
 clean:
 	$(CARGO) clean

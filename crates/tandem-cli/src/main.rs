@@ -48,6 +48,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Eval(eval) => commands::eval::run(&eval),
         Command::Route(route) => commands::route::run(&route),
         Command::Config(config) => commands::config::run(&config),
+        Command::Crds(crds) => commands::crds::run(&crds),
     }
 }
 
