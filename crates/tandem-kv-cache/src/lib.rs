@@ -17,5 +17,5 @@ pub mod transfer;
 pub use block::{BlockId, BlockIdentity};
 pub use cache::{BlockCache, KvEventSubscription, Lagged};
 pub use layout::{KvShape, LANES};
-pub use pool::{BlockPool, PoolUsage};
+pub use pool::{Allocated, BlockPool, PoolUsage};
 pub use store::{BlockData, BlockStore};
