@@ -9,6 +9,7 @@ mod planes;
 mod shipped;
 mod signals;
 mod spans;
+mod tiers;
 mod workers_spec;
 
 use std::process::ExitCode;

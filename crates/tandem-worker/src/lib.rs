@@ -17,3 +17,4 @@ mod spans;
 pub use component_metrics::ComponentMetrics;
 pub use launch::{LaunchError, Worker, WorkerOptions};
 pub use serve::{Planes, RunningWorker, WorkerRole};
+pub use tandem_kv_cache::tier::{DiskConfig, TierConfig};

@@ -11,7 +11,7 @@ use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{
     Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure, compact,
 };
-use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
+use tandem_protocol::kv::{KvSnapshot, RouterEvent, StorageTier, TierEvent};
 use tandem_runtime::discovery::DiscoveryError;
 use tandem_runtime::request_plane::{CallError, Encoding, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
@@ -267,8 +267,15 @@ struct Snapshots {
 
 impl Handler for Snapshots {
     fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
-        let events = self.engine.subscribe_kv_events().take_snapshot();
-        stream::iter([json(&KvSnapshot { events })]).boxed()
+        let changes = self.engine.subscribe_kv_events().take_snapshot();
+        let (device, lower_tiers): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|change| change.storage_tier == StorageTier::Device);
+        let snapshot = KvSnapshot {
+            events: device.into_iter().map(|change| change.event).collect(),
+            lower_tiers,
+        };
+        stream::iter([json(&snapshot)]).boxed()
     }
 }
 
@@ -287,8 +294,8 @@ fn publish_events(
         let mut events = engine.subscribe_kv_events();
         drop(events.take_snapshot());
         while let Some(event) = events.next().await {
-            let event: KvEvent = match event {
-                Ok(event) => event,
+            let change: TierEvent = match event {
+                Ok(change) => change,
                 Err(lagged) => {
                     warn!(worker_id, %lagged, "frontends will ask for a snapshot");
                     events = engine.subscribe_kv_events();
@@ -296,7 +303,7 @@ fn publish_events(
                     continue;
                 }
             };
-            let payload = json(&RouterEvent::new(worker_id, event));
+            let payload = json(&RouterEvent::in_tier(worker_id, change));
             if let Err(error) = messaging.append(&subject, payload).await {
                 warn!(worker_id, %error, "failed to publish a KV event");
             }

@@ -4,6 +4,7 @@ pub mod embedded;
 mod error;
 mod load;
 pub mod mock;
+mod offloading;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -12,6 +13,7 @@ use tandem_protocol::engine::{EngineOutput, EngineRequest};
 
 pub use error::EngineError;
 pub use load::{EngineCounters, EngineInfo, EngineLoad};
+pub use offloading::offloading_connector_config;
 
 /// Runs a model.
 ///

@@ -164,7 +164,7 @@ async fn a_long_prompt_does_not_stall_a_running_stream() {
 async fn stored(events: &mut KvEventSubscription, count: usize) -> Vec<(u64, u64)> {
     let mut blocks = Vec::new();
     while blocks.len() < count {
-        if let KvEventData::Stored(run) = events.next().await.unwrap().unwrap().data {
+        if let KvEventData::Stored(run) = events.next().await.unwrap().unwrap().event.data {
             let pair = |b: &tandem_protocol::kv::StoredBlock| (b.block_hash.0, b.tokens_hash.0);
             blocks.extend(run.blocks.iter().map(pair));
         }
