@@ -11,6 +11,7 @@ pub mod engine;
 pub mod launch;
 mod load_report;
 pub mod metrics;
+mod registration;
 pub mod serve;
 mod spans;
 

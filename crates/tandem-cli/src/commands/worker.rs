@@ -276,7 +276,7 @@ async fn reason_to_leave(worker: &Worker, signals: &mut Signals) -> Result<()> {
 
 /// Takes no new requests, and lets those in flight finish: first those over HTTP, which make the
 /// others.
-async fn drain(mut worker: Worker, http: &Lifecycle, discovery: &dyn Discovery, timeout: Duration) {
+async fn drain(worker: Worker, http: &Lifecycle, discovery: &dyn Discovery, timeout: Duration) {
     let drained = async {
         worker.leave().await;
         if let Err(error) = http.stop(timeout).await {

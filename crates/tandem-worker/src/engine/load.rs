@@ -21,7 +21,7 @@ pub struct EngineInfo {
     pub eos_token_ids: Vec<u32>,
 }
 
-/// How busy an engine is.
+/// How busy an engine is, or one of its data-parallel ranks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineLoad {
     /// Sequences that are computed or whose blocks are being fetched.

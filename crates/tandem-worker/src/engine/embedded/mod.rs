@@ -39,7 +39,7 @@ use self::sequence::{Role, Sequence};
 use self::step::Model;
 use self::thread::{Command, EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
-use super::{Engine, EngineError, EngineInfo, EngineLoad};
+use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
 pub use kernel::Compute;
 
@@ -307,7 +307,7 @@ impl EmbeddedEngine {
     }
 
     /// Starts a sequence, unless it has nothing to generate.
-    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Outputs, EngineError> {
+    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
         if prefill {
             sequence.only_first_token();
@@ -321,7 +321,7 @@ impl EmbeddedEngine {
     }
 
     /// Goes on where a prefill worker stopped.
-    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Outputs, EngineError> {
+    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
         let (ask, wanted) = oneshot::channel();
         sequence.role = Role::Decode(Some(ask));
@@ -345,7 +345,8 @@ impl EmbeddedEngine {
     }
 }
 
-type Outputs = BoxStream<'static, EngineOutput>;
+/// The outputs of a sequence, before anything goes wrong.
+type Tokens = BoxStream<'static, EngineOutput>;
 
 impl Engine for EmbeddedEngine {
     fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
@@ -367,12 +368,11 @@ impl Engine for EmbeddedEngine {
                 }
             }
         };
-        started.unwrap_or_else(|error| failed(&error))
+        outputs(started)
     }
 
     fn submit_prefill(&self, request: EngineRequest) -> Outputs {
-        self.run(request, true)
-            .unwrap_or_else(|error| failed(&error))
+        outputs(self.run(request, true))
     }
 
     fn subscribe_kv_events(&self) -> KvEventSubscription {
@@ -422,15 +422,16 @@ fn ended(reason: FinishReason) -> EngineOutput {
     }
 }
 
-fn failed(error: &EngineError) -> Outputs {
-    match error {
-        EngineError::Stopped => stream::empty().boxed(),
-        _ => stream::iter([ended(FinishReason::Error(error.to_string()))]).boxed(),
+fn outputs(started: Result<Tokens, EngineError>) -> Outputs {
+    match started {
+        Ok(tokens) => tokens.map(Ok).boxed(),
+        Err(EngineError::Stopped) => stream::empty().boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
     }
 }
 
 /// The outputs up to the finish reason, or until the engine is gone.
-fn told(outputs: mpsc::Receiver<EngineOutput>) -> Outputs {
+fn told(outputs: mpsc::Receiver<EngineOutput>) -> Tokens {
     let next = |state: Option<mpsc::Receiver<EngineOutput>>| async {
         let mut outputs = state?;
         let output = outputs.recv().await?;
