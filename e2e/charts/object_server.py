@@ -45,6 +45,17 @@ RESOURCES = {
         ("CustomResourceDefinition", "customresourcedefinitions", False)
     ],
     ("monitoring.coreos.com", "v1"): [("ServiceMonitor", "servicemonitors", True)],
+    ("gateway.networking.k8s.io", "v1"): [
+        ("GatewayClass", "gatewayclasses", False),
+        ("Gateway", "gateways", True),
+        ("HTTPRoute", "httproutes", True),
+    ],
+    ("gateway.networking.k8s.io", "v1beta1"): [("ReferenceGrant", "referencegrants", True)],
+    ("gateway.envoyproxy.io", "v1alpha1"): [
+        ("EnvoyProxy", "envoyproxies", True),
+        ("ClientTrafficPolicy", "clienttrafficpolicies", True),
+        ("EnvoyExtensionPolicy", "envoyextensionpolicies", True),
+    ],
     ("nvidia.com", "v1alpha1"): [("DynamoGraphDeployment", "dynamographdeployments", True)],
 }  # fmt: skip
 PATH = re.compile(
@@ -279,13 +290,13 @@ def discovery(path: str) -> dict | None:
     if path == "/api":
         return {"kind": "APIVersions", "versions": ["v1"]}
     if path == "/apis":
+        versions: dict[str, list[dict]] = {}
+        for group, version in RESOURCES:
+            each = {"groupVersion": f"{group}/{version}", "version": version}
+            versions.setdefault(group, []).append(each)
         groups = [
-            {
-                "name": group,
-                "versions": [{"groupVersion": f"{group}/{version}", "version": version}],
-                "preferredVersion": {"groupVersion": f"{group}/{version}", "version": version},
-            }
-            for group, version in RESOURCES
+            {"name": group, "versions": found, "preferredVersion": found[0]}
+            for group, found in versions.items()
             if group
         ]
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}

@@ -213,6 +213,7 @@ def test_tensor_parallel_workers_ask_for_their_gpus() -> None:
         (("fullnameOverride=a-name-that-fills-nearly-all-of-the-space-that-there-is",),
          "longer than 63 characters"),
         (("runtime=dynamo", "workers[0].engine=mock"), '"mock" needs runtime: tandem'),
+        (("runtime=dynamo", "frontend.routerMode=least-loaded"), '"least-loaded" needs runtime: tandem'),
         (("runtime=dynamo", "workerHttp.enabled=true"), "workerHttp.enabled: needs runtime: tandem"),
     ],
 )  # fmt: skip

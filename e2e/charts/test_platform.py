@@ -12,7 +12,7 @@ import yaml
 
 from cluster import NATS, Service, eventually, free_port
 from golden import canonical, compare
-from helm import CHARTS, HelmError, Rendered, command, documents, render, sets
+from helm import CHARTS, ROOT, HelmError, Rendered, command, documents, render, sets
 from raw_http import request as http
 from validation import NEWEST, OLDEST, check
 from wiring import check_wiring
@@ -123,6 +123,27 @@ def test_rights_are_few() -> None:
     binding = found.one("RoleBinding", "dynamo-platform-dynamo-operator")
     assert binding["metadata"]["namespace"] == "models"
     assert binding["subjects"][0]["namespace"] == "dynamo-system"
+
+
+def test_rights_are_those_of_the_operators_documentation() -> None:
+    guide = ROOT / "docs/operator.md"
+    if not guide.exists():
+        pytest.skip("the operator is not documented yet")
+    (block,) = [text for text in re.findall(r"^```yaml\n(.*?)^```", guide.read_text(), re.DOTALL | re.MULTILINE)
+                if text.startswith("rules:")]  # fmt: skip
+
+    def each(rules: list[dict]) -> set[tuple[str, str, str]]:
+        return {
+            (group, resource, verb)
+            for rule in rules
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    found = platform()
+    given = found.one("ClusterRole")["rules"] + found.one("Role")["rules"]
+    assert each(given) == each(yaml.safe_load(block)["rules"])
 
 
 def test_a_single_member_can_be_evicted() -> None:

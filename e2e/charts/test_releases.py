@@ -102,3 +102,34 @@ def test_workers_by_name_are_merged_by_helm(helm: Run, server: ObjectServer) -> 
         "P": (1, "prefill"),
         "D": (5, "decode"),
     }
+
+
+RELEASES = {
+    "dynamo-crds": ("./deploy/helm/dynamo-crds", "dynamo-system", ""),
+    "dynamo-platform": (
+        "./deploy/helm/dynamo-platform",
+        "dynamo-system",
+        "--set serviceMonitor.enabled=true --set networkPolicy.enabled=true --set etcd.replicaCount=3",
+    ),
+    "semantic-router": (
+        "./deploy/helm/semantic-router",
+        "vllm-semantic-router-system",
+        "-f ./deploy/kubernetes/dynamo/semantic-router-values/values.yaml --set autoscaling.enabled=true",
+    ),
+    "dynamo-vllm": ("./deploy/kubernetes/dynamo/helm-chart", "dynamo-system", "--set discovery.backend=kubernetes"),
+    "gateway": ("./deploy/helm/semantic-router-gateway", "default", ""),
+    "deepseek-r1-llama-70b": ("./deploy/helm/dynamo", "default", "-f ./deploy/helm/dynamo/multi-values.yaml"),
+}
+
+
+def test_all_charts_live_side_by_side_and_leave_nothing(helm: Run, server: ObjectServer) -> None:
+    for name, (chart, namespace, more) in RELEASES.items():
+        helm(f"helm install {name} {chart} -n {namespace} {more}")
+    assert len(server.kinds()) > 40
+    for name, (chart, namespace, _) in RELEASES.items():
+        before = server.kinds()
+        helm(f"helm upgrade {name} {chart} -n {namespace} --reuse-values")
+        assert server.kinds() == before, f"an upgrade of {name} without a change changes what there is"
+    for name, (_, namespace, _) in reversed(RELEASES.items()):
+        helm(f"helm uninstall {name} -n {namespace}")
+    assert server.objects == {}

@@ -151,6 +151,9 @@ def test_the_endpoint_picker_finds_workers() -> None:
     assert [arg for arg in args if arg.startswith("--etcd-endpoints=dynamo-platform-etcd.dynamo-system")]
     found = router(*sets("endpointPicker.enabled=true", "endpointPicker.discovery.backend=kubernetes"))
     assert "--discovery-backend=kubernetes" in main(found)["args"]
+    labels = found.one("Service")["metadata"]["labels"]
+    assert labels["nvidia.com/dynamo-discovery-enabled"] == "true"
+    assert labels["nvidia.com/dynamo-discovery-backend"] == "kubernetes"
     assert found.one("RoleBinding")["subjects"][0]["name"] == "semantic-router"
     assert found.one("Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
     assert not router().all("Role"), "a router that picks no endpoints asks the API server nothing"
