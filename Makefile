@@ -24,7 +24,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-request-plane bench-router eval-cache eval-models fuzz train clean
+	bench-request-plane bench-router bench-tiers crds eval-cache eval-models fuzz train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,7 +76,7 @@ else
 		--junitxml=target/e2e/$(E2E_PROFILE)/junit.xml $(E2E_FLAGS)
 endif
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-tiers bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -94,6 +94,9 @@ bench-prefix-cache: build ## First-token time of a repeated 600-token prompt
 	$(PYTHON) bench/prefix_cache.py --binary target/release/tandem
 
 bench-prefix-cache: $(VENV)/installed
+
+bench-tiers: build $(VENV)/installed ## First-token time of prompts that take four times the KV cache: tiers against computing
+	$(PYTHON) bench/tiers.py --binary target/release/tandem $(ARGS)
 
 bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
@@ -130,6 +133,9 @@ eval-models: ## Score the shipped encoder on the validation sets in DATA
 
 train: ## How to train the shipped models again
 	@sed -n '1,40p' training/README.md
+
+crds: ## Write the definitions of the custom resources into their chart, after a change of their types
+	$(CARGO) run --quiet --bin tandem -- crds --output deploy/helm/dynamo-crds/templates
 
 clean:
 	$(CARGO) clean

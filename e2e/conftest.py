@@ -12,6 +12,7 @@ from openai import OpenAI
 
 from cluster import Cluster
 from openai_client import sdk
+from pods import Kubernetes
 from router_process import Router
 from tandem_process import MODEL, Tandem
 from upstream import Upstream
@@ -70,7 +71,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
         for name, value in getattr(item, "funcargs", {}).items():
             if isinstance(value, Tandem):
                 report.sections.append((f"tandem ({name})", value.story()))
-            if isinstance(value, Cluster):
+            if isinstance(value, (Cluster, Kubernetes)):
                 for node in value.nodes:
                     report.sections.append((f"cluster: {node.command[1]}", node.story()))
     return report

@@ -72,10 +72,8 @@ pub async fn decode(engine: &EmbeddedEngine, work: Work, batch: usize) -> Result
 
 async fn generate(engine: &EmbeddedEngine, request: EngineRequest) -> Result<()> {
     let outputs: Vec<_> = engine.submit(request).collect().await;
-    match outputs
-        .last()
-        .and_then(|output| output.finish_reason.clone())
-    {
+    let last = outputs.into_iter().last().transpose()?;
+    match last.and_then(|output| output.finish_reason) {
         Some(FinishReason::Length) => Ok(()),
         other => bail!("generation ended with {other:?}"),
     }

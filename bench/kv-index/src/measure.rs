@@ -26,6 +26,8 @@ pub struct Figures {
     pub trace: f64,
     /// Time of a block of the trace's events with two threads.
     pub trace_two_threads: f64,
+    /// CPU time of the same.
+    pub trace_two_threads_cpu: f64,
     pub match_p50: f64,
     pub match_p99: f64,
     /// Of prompts that have 2,000 blocks.
@@ -92,10 +94,12 @@ pub fn alone<I: Index>(workload: &Workload) -> Result<Figures> {
 pub fn together<I: Index + Sync>(workload: &Workload, figures: &mut Figures) -> Result<()> {
     let index = I::new(2)?;
     let lists = by_thread::<I>(&workload.trace, 2);
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), process::cpu_time()?);
     index.apply(lists)?;
+    let (elapsed, spent) = (started.elapsed(), process::cpu_time()? - before);
     let count = blocks(&workload.trace) as f64;
-    figures.trace_two_threads = started.elapsed().as_nanos() as f64 / count;
+    figures.trace_two_threads = elapsed.as_nanos() as f64 / count;
+    figures.trace_two_threads_cpu = spent.as_nanos() as f64 / count;
 
     let prompts: Vec<_> = workload
         .prompts
@@ -154,6 +158,7 @@ impl Figures {
             remove: self.remove.min(other.remove),
             trace: self.trace.min(other.trace),
             trace_two_threads: self.trace_two_threads.min(other.trace_two_threads),
+            trace_two_threads_cpu: self.trace_two_threads_cpu.min(other.trace_two_threads_cpu),
             match_p50: self.match_p50.min(other.match_p50),
             match_p99: self.match_p99.min(other.match_p99),
             long_match_p99: self.long_match_p99.min(other.long_match_p99),

@@ -9,7 +9,7 @@ struct Row {
     cost: bool,
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 13] = [
     cost("store, ns of CPU per block", |figures| figures.store),
     cost("remove, ns of CPU per block", |figures| figures.remove),
     cost("trace's events, ns of CPU per block", |figures| {
@@ -18,6 +18,10 @@ const ROWS: [Row; 12] = [
     cost("trace's events on two threads, ns per block", |figures| {
         figures.trace_two_threads
     }),
+    cost(
+        "trace's events on two threads, ns of CPU per block",
+        |figures| figures.trace_two_threads_cpu,
+    ),
     cost("match p50, ns", |figures| figures.match_p50),
     cost("match p99, ns", |figures| figures.match_p99),
     cost("match of 2,000 blocks p99, ns", |figures| {

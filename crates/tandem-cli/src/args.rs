@@ -8,7 +8,7 @@ use tandem_runtime::telemetry::LogFormat;
 use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 
 use crate::commands::{
-    classify::ClassifyArgs, config::ConfigArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
+    classify::ClassifyArgs, config::ConfigArgs, crds::CrdsArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
     gateway::GatewayCommandArgs, route::RouteArgs, router::RouterArgs, up::UpArgs,
     worker::WorkerCommandArgs,
 };
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Route(Box<RouteArgs>),
     /// Check, migrate and describe router configuration files
     Config(ConfigArgs),
+    /// Print the definitions of the custom resources that the operator understands
+    #[command(hide = true)]
+    Crds(CrdsArgs),
 }
 
 impl Args {

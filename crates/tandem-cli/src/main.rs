@@ -9,6 +9,7 @@ mod planes;
 mod shipped;
 mod signals;
 mod spans;
+mod tiers;
 mod workers_spec;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Eval(eval) => commands::eval::run(&eval),
         Command::Route(route) => commands::route::run(&route),
         Command::Config(config) => commands::config::run(&config),
+        Command::Crds(crds) => commands::crds::run(&crds),
     }
 }
 

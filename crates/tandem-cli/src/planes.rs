@@ -1,6 +1,7 @@
 //! How the processes of a cluster reach each other: the flags, and the connections.
 
 mod etcd;
+mod kubernetes;
 mod nats;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use tandem_runtime::request_plane::{
 use tandem_runtime::{Discovery, Lifecycle, Messaging};
 
 use etcd::EtcdArgs;
+use kubernetes::KubernetesArgs;
 use nats::NatsArgs;
 
 /// How to reach discovery, NATS and the other processes.
@@ -41,6 +43,9 @@ pub(crate) struct PlaneArgs {
 
     #[command(flatten)]
     etcd: EtcdArgs,
+
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
 
     #[command(flatten)]
     nats: NatsArgs,
@@ -71,8 +76,8 @@ pub(crate) struct PlaneArgs {
     #[arg(long, value_enum, default_value_t = Plane::Tcp, env = "DYN_REQUEST_PLANE")]
     request_plane: Plane,
 
-    /// Address of this host that the other processes can reach [default: that of the default
-    /// route]
+    /// Address of this host that the other processes can reach [default: the pod's, or that of
+    /// the default route]
     #[arg(long, value_name = "ADDRESS", env = "DYN_TCP_RPC_HOST")]
     rpc_host: Option<IpAddr>,
 }
@@ -84,6 +89,8 @@ pub(crate) enum DiscoveryBackend {
     Etcd,
     /// In the files of a directory that they share
     File,
+    /// In objects that the Kubernetes API keeps, one for each pod
+    Kubernetes,
 }
 
 /// How requests reach a worker.
@@ -115,7 +122,8 @@ pub(crate) struct ConnectedPlanes {
 impl PlaneArgs {
     /// The address of this host that the other processes can reach.
     pub(crate) fn host(&self) -> IpAddr {
-        self.rpc_host.unwrap_or_else(reachable_host)
+        let told = self.rpc_host.or_else(|| self.kubernetes.pod_ip());
+        told.unwrap_or_else(reachable_host)
     }
 
     /// Connects to discovery, and to NATS if events or requests take it; `lifecycle` ends the
@@ -153,18 +161,23 @@ impl PlaneArgs {
         timeout: Duration,
         lifecycle: &Lifecycle,
     ) -> Result<Arc<dyn Discovery>> {
-        if let (DiscoveryBackend::File, Some(directory)) =
-            (self.discovery_backend, &self.discovery_dir)
-        {
-            let options = FileOptions {
-                directory: directory.clone(),
-                lease_ttl: self.etcd.lease_ttl(),
-            };
-            let discovery = FileDiscovery::open(options, lifecycle).await;
-            let discovery = discovery.context("failed to use --discovery-dir")?;
-            return Ok(Arc::new(discovery));
-        }
-        Ok(Arc::new(self.etcd.connect(timeout, lifecycle).await?))
+        Ok(match self.discovery_backend {
+            DiscoveryBackend::Etcd => Arc::new(self.etcd.connect(timeout, lifecycle).await?),
+            DiscoveryBackend::File => Arc::new(self.directory(lifecycle).await?),
+            DiscoveryBackend::Kubernetes => {
+                Arc::new(self.kubernetes.connect(timeout, lifecycle).await?)
+            }
+        })
+    }
+
+    async fn directory(&self, lifecycle: &Lifecycle) -> Result<FileDiscovery> {
+        let directory = self.discovery_dir.clone();
+        let options = FileOptions {
+            directory: directory.context("--discovery-dir is not set")?,
+            lease_ttl: self.etcd.lease_ttl(),
+        };
+        let discovery = FileDiscovery::open(options, lifecycle).await;
+        discovery.context("failed to use --discovery-dir")
     }
 
     async fn nats(&self, timeout: Duration) -> Result<Option<Client>> {

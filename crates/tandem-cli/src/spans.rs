@@ -15,9 +15,11 @@ pub(crate) fn export(args: &Args) -> Option<Export> {
         Command::Frontend(_) => ("tandem-frontend", None),
         Command::Worker(_) => ("tandem-worker", None),
         // The others serve nobody.
-        Command::Classify(_) | Command::Eval(_) | Command::Route(_) | Command::Config(_) => {
-            return None;
-        }
+        Command::Classify(_)
+        | Command::Eval(_)
+        | Command::Route(_)
+        | Command::Config(_)
+        | Command::Crds(_) => return None,
     };
     let configured = configured.and_then(commands::configured_tracing);
     let service = args.otlp_service_name.as_deref();

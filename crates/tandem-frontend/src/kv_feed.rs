@@ -199,6 +199,9 @@ impl Feed {
         for event in snapshot.events {
             self.apply(&RouterEvent::new(worker, event));
         }
+        for change in snapshot.lower_tiers {
+            self.apply(&RouterEvent::in_tier(worker, change));
+        }
         self.last_event.insert(worker, last);
     }
 }

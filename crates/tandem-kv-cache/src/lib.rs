@@ -2,8 +2,8 @@
 //!
 //! A [`BlockPool`] decides which block holds what: it allocates, shares, evicts, and reports what
 //! became reusable and what ceased to be. A [`BlockCache`] is the pool with its subscribers.
-//! [`KvShape`] and [`BlockStore`] say where a block's numbers lie. [`transfer`] moves blocks to
-//! another worker.
+//! [`KvShape`] and [`BlockStore`] say where a block's numbers lie. [`tier`] keeps what the pool has
+//! no room for, [`transfer`] moves blocks to another worker.
 //!
 //! This crate must not know what an engine, a model or a discovery service is.
 
@@ -12,10 +12,11 @@ mod cache;
 mod layout;
 mod pool;
 mod store;
+pub mod tier;
 pub mod transfer;
 
 pub use block::{BlockId, BlockIdentity};
 pub use cache::{BlockCache, KvEventSubscription, Lagged};
 pub use layout::{KvShape, LANES};
-pub use pool::{BlockPool, PoolUsage};
+pub use pool::{Allocated, BlockPool, PoolUsage};
 pub use store::{BlockData, BlockStore};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tandem_protocol::kv::{KvEvent, KvEventData, SequenceHash, StoredBlock, StoredBlocks};
 
 use crate::block::{BlockId, BlockIdentity};
@@ -42,6 +42,15 @@ pub struct PoolUsage {
     pub referenced: usize,
     /// Blocks that nobody uses and that can be reused by their hash.
     pub idle: usize,
+}
+
+/// Blocks that were taken from a pool.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Allocated {
+    /// The blocks, each with one reference.
+    pub blocks: Vec<BlockId>,
+    /// Those that held something until now, and what; a block comes before its parent.
+    pub evicted: Vec<(BlockId, BlockIdentity)>,
 }
 
 impl BlockPool {
@@ -85,12 +94,21 @@ impl BlockPool {
     /// Takes `count` blocks with unspecified content, each with one reference; evicts the least
     /// recently used idle blocks if needed. All or nothing.
     pub fn allocate(&mut self, count: usize) -> Option<Vec<BlockId>> {
+        let allocated = self.allocate_evicting(count)?;
+        Some(allocated.blocks)
+    }
+
+    /// The same, telling which blocks lost their content, which is still in their slots.
+    pub fn allocate_evicting(&mut self, count: usize) -> Option<Allocated> {
         if count > self.available() {
             return None;
         }
-        let blocks: Vec<_> = (0..count).filter_map(|_| self.take()).collect();
-        debug_assert_eq!(blocks.len(), count);
-        Some(blocks)
+        let mut allocated = Allocated::default();
+        for _ in 0..count {
+            let block = self.take(&mut allocated.evicted)?;
+            allocated.blocks.push(block);
+        }
+        Some(allocated)
     }
 
     /// Takes a reference to each block of the longest stored prefix of `hashes`.
@@ -211,49 +229,42 @@ impl BlockPool {
     /// Call it with no events pending, or the subscriber sees them twice.
     pub fn snapshot(&self) -> Vec<KvEvent> {
         debug_assert!(self.changes.is_empty());
-        let mut children: FxHashMap<Option<SequenceHash>, Vec<BlockIdentity>> =
-            FxHashMap::default();
-        let mut order: Vec<_> = self.slots.iter().filter_map(|slot| slot.identity).collect();
-        order.sort_by_key(|identity| identity.sequence);
-        let mut pending = Vec::new();
-        for identity in order {
-            let known = identity
-                .parent
-                .filter(|hash| self.stored.contains_key(hash));
-            match known {
-                Some(parent) => children.entry(Some(parent)).or_default().push(identity),
-                None => pending.push(identity),
-            }
-        }
+        let stored = self.slots.iter().filter_map(|slot| slot.identity).collect();
         let mut changes = vec![KvEventData::Cleared];
-        while let Some(identity) = pending.pop() {
-            append_stored(&mut changes, identity);
-            pending.extend(
-                children
-                    .remove(&Some(identity.sequence))
-                    .unwrap_or_default(),
-            );
-        }
+        changes.extend(parents_first(stored));
         changes
             .into_iter()
-            .map(|data| numbered(self.last_event, data))
+            .map(|data| self.numbered_like_last(data))
             .collect()
     }
 
-    fn take(&mut self) -> Option<BlockId> {
+    /// Numbers a change that happened elsewhere, after the pool's own so far.
+    pub(crate) fn number(&mut self, data: KvEventData) -> KvEvent {
+        debug_assert!(self.changes.is_empty());
+        self.last_event += 1;
+        numbered(self.last_event, data)
+    }
+
+    /// Gives `data` the number of the last event, as snapshots have it.
+    pub(crate) fn numbered_like_last(&self, data: KvEventData) -> KvEvent {
+        numbered(self.last_event, data)
+    }
+
+    fn take(&mut self, evicted: &mut Vec<(BlockId, BlockIdentity)>) -> Option<BlockId> {
         let block = match self.free.pop() {
             Some(block) => block,
-            None => self.evict()?,
+            None => self.evict(evicted)?,
         };
         self.slots[block.index()].references = 1;
         Some(block)
     }
 
-    fn evict(&mut self) -> Option<BlockId> {
+    fn evict(&mut self, evicted: &mut Vec<(BlockId, BlockIdentity)>) -> Option<BlockId> {
         let (_, block) = self.idle.pop_first()?;
         let identity = self.slots[block.index()].identity.take();
         if let Some(identity) = identity {
             self.stored.remove(&identity.sequence);
+            evicted.push((block, identity));
             self.note_removed(identity.sequence);
         }
         Some(block)
@@ -273,8 +284,28 @@ impl BlockPool {
     }
 }
 
+/// Runs that store `blocks`, parents before children as far as both are there.
+pub(crate) fn parents_first(mut blocks: Vec<BlockIdentity>) -> Vec<KvEventData> {
+    let known: FxHashSet<_> = blocks.iter().map(|block| block.sequence).collect();
+    let mut children: FxHashMap<SequenceHash, Vec<BlockIdentity>> = FxHashMap::default();
+    let mut pending = Vec::new();
+    blocks.sort_by_key(|block| block.sequence);
+    for block in blocks {
+        match block.parent.filter(|parent| known.contains(parent)) {
+            Some(parent) => children.entry(parent).or_default().push(block),
+            None => pending.push(block),
+        }
+    }
+    let mut runs = Vec::new();
+    while let Some(block) = pending.pop() {
+        append_stored(&mut runs, block);
+        pending.extend(children.remove(&block.sequence).unwrap_or_default());
+    }
+    runs
+}
+
 /// Adds a stored block, to the last event if it continues that event's run.
-fn append_stored(changes: &mut Vec<KvEventData>, identity: BlockIdentity) {
+pub(crate) fn append_stored(changes: &mut Vec<KvEventData>, identity: BlockIdentity) {
     let block = StoredBlock {
         block_hash: identity.sequence,
         tokens_hash: identity.local,

@@ -56,6 +56,12 @@ impl BlockStore {
         self.blocks[block.index()] = Some(data);
     }
 
+    /// Takes a block's numbers away, before the block is used for something else. `None` if it never
+    /// had any.
+    pub fn take(&mut self, block: BlockId) -> Option<BlockData> {
+        self.blocks[block.index()].take()
+    }
+
     fn share_ref(&self, block: BlockId) -> &BlockData {
         self.blocks[block.index()]
             .as_ref()

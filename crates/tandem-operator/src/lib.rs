@@ -3,3 +3,5 @@
 //!
 //! Knows the Kubernetes API and the custom resources of NVIDIA Dynamo, and nothing of language
 //! models, requests or tokens.
+
+pub mod crd;

@@ -105,10 +105,21 @@ impl RouterEvent {
             event,
         }
     }
+
+    /// A change in any tier of the worker's cache.
+    pub fn in_tier(worker_id: u64, change: TierEvent) -> Self {
+        Self {
+            worker_id,
+            storage_tier: change.storage_tier,
+            event: change.event,
+        }
+    }
 }
 
 /// Where a worker keeps blocks, as Dynamo 1.6.1 names it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum StorageTier {
     /// Memory of the accelerator.
@@ -180,9 +191,24 @@ pub struct StoredBlock {
 /// Everything a worker has stored, for a router that joins late or has lost events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvSnapshot {
-    /// `Cleared`, then `Stored` with parents before children. Each carries the number of the last
-    /// event that the snapshot includes; the next live event has the number after it.
+    /// What is on the device: `Cleared`, then `Stored` with parents before children. Each carries
+    /// the number of the last event that the snapshot includes; the next live event has the number
+    /// after it.
     pub events: Vec<KvEvent>,
+    /// What is in slower tiers, as `Stored` with the same number; apply it after `events`, since
+    /// parents may be on the device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lower_tiers: Vec<TierEvent>,
+}
+
+/// One change to one tier of a worker's cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierEvent {
+    /// Where the blocks are.
+    #[serde(default, skip_serializing_if = "StorageTier::is_device")]
+    pub storage_tier: StorageTier,
+    /// What changed.
+    pub event: KvEvent,
 }
 
 #[cfg(test)]

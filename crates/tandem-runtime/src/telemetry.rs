@@ -20,6 +20,10 @@ pub use propagation::{continue_trace, traceparent};
 /// receives them.
 pub const SPANS: &str = "tandem::spans";
 
+/// Targets that log each failed attempt, which we log once an outage. A filter that names them
+/// shows them.
+const QUIET: [&str; 2] = ["kube_client", "kube_runtime"];
+
 /// Form of the log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -71,9 +75,12 @@ pub fn init(
         filter: filter.to_owned(),
         reason: error.to_string(),
     })?;
-    let spans = format!("{SPANS}=off");
-    let spans = spans.parse().expect("a target and a level are a directive");
-    let parsed = parsed.add_directive(spans);
+    let silent = QUIET.iter().filter(|target| !filter.contains(**target));
+    let parsed = silent.chain(&[SPANS]).fold(parsed, |parsed, target| {
+        let off = format!("{target}=off");
+        let off = off.parse().expect("a target and a level are a directive");
+        parsed.add_directive(off)
+    });
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);

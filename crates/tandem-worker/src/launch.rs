@@ -127,7 +127,7 @@ impl Worker {
     }
 
     /// Asks for no more requests; those that come nevertheless are still served.
-    pub async fn leave(&mut self) {
+    pub async fn leave(&self) {
         self.running.leave().await;
     }
 

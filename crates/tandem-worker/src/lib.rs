@@ -11,9 +11,11 @@ pub mod engine;
 pub mod launch;
 mod load_report;
 pub mod metrics;
+mod registration;
 pub mod serve;
 mod spans;
 
 pub use component_metrics::ComponentMetrics;
 pub use launch::{LaunchError, Worker, WorkerOptions};
 pub use serve::{Planes, RunningWorker, WorkerRole};
+pub use tandem_kv_cache::tier::{DiskConfig, TierConfig};

@@ -29,31 +29,35 @@ pub(crate) async fn publish(
     let subject = subject(&namespace);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: Option<(LoadReport, Instant)> = None;
+    let mut told: Vec<Option<(LoadReport, Instant)>> = Vec::new();
     loop {
         ticks.tick().await;
-        let report = LoadReport {
-            worker_id,
-            data: figures(&engine.load(), engine.info().max_sequences),
-        };
-        let fresh = told
-            .as_ref()
-            .is_some_and(|(last, at)| *last == report && at.elapsed() < REPEAT);
-        if fresh {
-            continue;
-        }
-        let payload = serde_json::to_vec(&report).expect("wire types have string keys only");
-        // If it is lost, the next one is as good.
-        if messaging.publish(&subject, payload.into()).await.is_ok() {
-            told = Some((report, Instant::now()));
+        let loads = engine.loads();
+        told.resize(loads.len(), None);
+        for (rank, (load, told)) in loads.iter().zip(&mut told).enumerate() {
+            let report = LoadReport {
+                worker_id,
+                data: figures(rank, load, engine.info().max_sequences),
+            };
+            let fresh = told
+                .as_ref()
+                .is_some_and(|(last, at)| *last == report && at.elapsed() < REPEAT);
+            if fresh {
+                continue;
+            }
+            let payload = serde_json::to_vec(&report).expect("wire types have string keys only");
+            // If it is lost, the next one is as good.
+            if messaging.publish(&subject, payload.into()).await.is_ok() {
+                *told = Some((report, Instant::now()));
+            }
         }
     }
 }
 
-fn figures(load: &EngineLoad, max_sequences: usize) -> LoadFigures {
+fn figures(rank: usize, load: &EngineLoad, max_sequences: usize) -> LoadFigures {
     LoadFigures {
         worker_stats: WorkerStats {
-            data_parallel_rank: Some(0),
+            data_parallel_rank: u32::try_from(rank).ok(),
             request_active_slots: load.running as u64,
             request_total_slots: max_sequences as u64,
             num_requests_waiting: load.waiting as u64,

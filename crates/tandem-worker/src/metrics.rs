@@ -8,8 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tandem_kv_cache::tier::TierFigures;
+use tandem_protocol::kv::StorageTier;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineLoad};
 
 /// Registers the figures of several workers' engines, each labelled with its worker's name.
 pub fn register(engines: Vec<(String, Arc<dyn Engine>)>, registry: &mut Registry) {
@@ -39,7 +41,7 @@ impl fmt::Debug for EngineCollector {
 struct Figure {
     name: &'static str,
     help: &'static str,
-    read: fn(&crate::engine::EngineLoad) -> u64,
+    read: fn(&EngineLoad) -> u64,
 }
 
 const GAUGES: &[Figure] = &[
@@ -118,6 +120,104 @@ const COUNTERS: &[Figure] = &[
     },
 ];
 
+/// One figure of a tier below the KV blocks.
+struct TierFigure {
+    name: &'static str,
+    help: &'static str,
+    read: fn(&TierFigures) -> u64,
+}
+
+const TIER_GAUGES: &[TierFigure] = &[
+    TierFigure {
+        name: "blocks",
+        help: "KV blocks in a slower tier",
+        read: |tier| size(tier.blocks),
+    },
+    TierFigure {
+        name: "capacity_blocks",
+        help: "KV blocks that fit into a slower tier",
+        read: |tier| size(tier.capacity),
+    },
+];
+
+const TIER_COUNTERS: &[TierFigure] = &[
+    TierFigure {
+        name: "stored_blocks",
+        help: "KV blocks that came into a slower tier",
+        read: |tier| tier.stored,
+    },
+    TierFigure {
+        name: "evicted_blocks",
+        help: "KV blocks that gave way to others in a slower tier",
+        read: |tier| tier.evicted,
+    },
+    TierFigure {
+        name: "onboarded_blocks",
+        help: "KV blocks that came back from a slower tier instead of being computed",
+        read: |tier| tier.onboarded,
+    },
+];
+
+/// What tiers did, by worker.
+struct Tiers<'a> {
+    loads: &'a [(&'a String, EngineLoad)],
+}
+
+impl Tiers<'_> {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for TierFigure { name, help, read } in TIER_GAUGES {
+            let name = format!("tandem_kv_tier_{name}");
+            let gauge = ConstGauge::new(0_i64);
+            let mut family = encoder.encode_descriptor(&name, help, None, gauge.metric_type())?;
+            for (labels, tier) in self.each() {
+                let value = i64::try_from(read(tier)).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for TierFigure { name, help, read } in TIER_COUNTERS {
+            let name = format!("tandem_kv_tier_{name}");
+            let counter = ConstCounter::new(0_u64);
+            let mut family = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
+            for (labels, tier) in self.each() {
+                ConstCounter::new(read(tier)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let name = "tandem_kv_tier_failures";
+        let help = "KV blocks that a slower tier lost or did not take, which costs a computation";
+        let counter = ConstCounter::new(0_u64);
+        let mut family = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+        for ([worker, place], tier) in self.each() {
+            for (reason, count) in &tier.failures {
+                let labels = [worker, place, ("reason", *reason)];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each tier with its labels.
+    fn each(&self) -> impl Iterator<Item = ([(&str, &str); 2], &TierFigures)> {
+        self.loads.iter().flat_map(|(worker, load)| {
+            let tiers = load.tiers.iter();
+            tiers.map(move |tier| {
+                (
+                    [("worker", worker.as_str()), ("tier", label(tier.tier))],
+                    tier,
+                )
+            })
+        })
+    }
+}
+
+const fn label(tier: StorageTier) -> &'static str {
+    match tier {
+        StorageTier::Device => "device",
+        StorageTier::HostPinned => "host",
+        StorageTier::Disk => "disk",
+        StorageTier::External => "external",
+    }
+}
+
 impl Collector for EngineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let loads: Vec<_> = self
@@ -144,7 +244,7 @@ impl Collector for EngineCollector {
                 ConstCounter::new(read(load)).encode(family.encode_family(&labels)?)?;
             }
         }
-        Ok(())
+        Tiers { loads: &loads }.encode(&mut encoder)
     }
 }
 

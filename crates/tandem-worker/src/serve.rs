@@ -11,7 +11,7 @@ use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{
     Annotated, EngineOutput, EngineRequest, FinishReason, WorkerFailure, compact,
 };
-use tandem_protocol::kv::{KvEvent, KvSnapshot, RouterEvent};
+use tandem_protocol::kv::{KvSnapshot, RouterEvent, StorageTier, TierEvent};
 use tandem_runtime::discovery::DiscoveryError;
 use tandem_runtime::request_plane::{CallError, Encoding, Handler, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
@@ -20,8 +20,9 @@ use tandem_tokenizer::model_card::ModelType;
 use tracing::{info, warn};
 
 use crate::component_metrics::ComponentMetrics;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::load_report;
+use crate::registration::Registration;
 use crate::spans;
 
 /// Subject on which a worker publishes its KV events.
@@ -86,7 +87,7 @@ pub enum ServeError {
 pub struct RunningWorker {
     planes: Planes,
     endpoint: EndpointId,
-    keys: Vec<String>,
+    registration: Arc<Registration>,
     generate: ServedEndpoint,
     snapshot: ServedEndpoint,
     lifecycle: Lifecycle,
@@ -133,6 +134,7 @@ impl RunningWorker {
             namespace.to_owned(),
             worker_id,
         ));
+        let available = engine.available();
         publish_events(engine, &endpoint, &planes, &lifecycle);
 
         // The snapshot endpoint and the card come first: whoever sees the instance finds both.
@@ -140,7 +142,7 @@ impl RunningWorker {
             model_type: role.model_type(),
             ..card
         };
-        let records = [
+        let records = vec![
             (
                 snapshot_endpoint.instance_key(worker_id),
                 snapshot.instance(&snapshot_endpoint, worker_id).to_json(),
@@ -151,15 +153,14 @@ impl RunningWorker {
                 generate.instance(&endpoint, worker_id).to_json(),
             ),
         ];
-        let keys = records.iter().map(|(key, _)| key.clone()).collect();
-        for (key, value) in records {
-            planes.discovery.put(key, value).await?;
-        }
+        let registration = Registration::new(Arc::clone(&planes.discovery), records).await?;
+        let registration = Arc::new(registration);
+        lifecycle.spawn(Arc::clone(&registration).follow(available));
         info!(worker_id, component = role.component(), "worker registered");
         Ok(Self {
             planes,
             endpoint,
-            keys,
+            registration,
             generate,
             snapshot,
             lifecycle,
@@ -177,20 +178,16 @@ impl RunningWorker {
             ..self.generate.instance(&self.endpoint, worker_id)
         };
         let key = self.endpoint.instance_key(worker_id);
-        Ok(self.planes.discovery.put(key, instance.to_json()).await?)
+        Ok(self.registration.replace(key, instance.to_json()).await?)
     }
 
     /// Asks for no more requests; those that come nevertheless are still served.
-    pub async fn leave(&mut self) {
-        for key in self.keys.drain(..).rev() {
-            if let Err(error) = self.planes.discovery.delete(&key).await {
-                warn!(%key, %error, "failed to remove a discovery record");
-            }
-        }
+    pub async fn leave(&self) {
+        self.registration.leave().await;
     }
 
     /// Leaves in order: no new requests, the running ones finish, then everything is gone.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.leave().await;
         self.generate.drain().await;
         self.snapshot.drain().await;
@@ -236,22 +233,29 @@ impl Handler for Generator {
         let encode = move |output| {
             // It ends when the answer does, or when nobody wants it any more.
             let _open = &span;
-            match request.encoding {
-                Encoding::Json => json(&annotated(output)),
-                Encoding::Compact => compact::encode(&annotated(output)).into(),
+            match (annotated(output), request.encoding) {
+                (answer, Encoding::Json) => json(&answer),
+                (answer, Encoding::Compact) => compact::encode(&answer).into(),
             }
         };
         outputs.map(encode).boxed()
     }
 }
 
-fn annotated(output: EngineOutput) -> Annotated<EngineOutput> {
-    match output.finish_reason {
-        Some(FinishReason::Error(message)) => Annotated::error(WorkerFailure {
+fn annotated(output: Result<EngineOutput, EngineError>) -> Annotated<EngineOutput> {
+    match output {
+        Ok(EngineOutput {
+            finish_reason: Some(FinishReason::Error(message)),
+            ..
+        }) => Annotated::error(WorkerFailure {
             kind: ErrorKind::Upstream { retryable: false },
             message,
         }),
-        _ => Annotated::data(output),
+        Ok(output) => Annotated::data(output),
+        Err(error) => Annotated::error(WorkerFailure {
+            kind: error.kind(),
+            message: error.to_string(),
+        }),
     }
 }
 
@@ -267,8 +271,15 @@ struct Snapshots {
 
 impl Handler for Snapshots {
     fn handle(&self, _request: Request) -> BoxStream<'static, Bytes> {
-        let events = self.engine.subscribe_kv_events().take_snapshot();
-        stream::iter([json(&KvSnapshot { events })]).boxed()
+        let changes = self.engine.subscribe_kv_events().take_snapshot();
+        let (device, lower_tiers): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|change| change.storage_tier == StorageTier::Device);
+        let snapshot = KvSnapshot {
+            events: device.into_iter().map(|change| change.event).collect(),
+            lower_tiers,
+        };
+        stream::iter([json(&snapshot)]).boxed()
     }
 }
 
@@ -287,8 +298,8 @@ fn publish_events(
         let mut events = engine.subscribe_kv_events();
         drop(events.take_snapshot());
         while let Some(event) = events.next().await {
-            let event: KvEvent = match event {
-                Ok(event) => event,
+            let change: TierEvent = match event {
+                Ok(change) => change,
                 Err(lagged) => {
                     warn!(worker_id, %lagged, "frontends will ask for a snapshot");
                     events = engine.subscribe_kv_events();
@@ -296,7 +307,7 @@ fn publish_events(
                     continue;
                 }
             };
-            let payload = json(&RouterEvent::new(worker_id, event));
+            let payload = json(&RouterEvent::in_tier(worker_id, change));
             if let Err(error) = messaging.append(&subject, payload).await {
                 warn!(worker_id, %error, "failed to publish a KV event");
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod classify;
 pub(crate) mod config;
+pub(crate) mod crds;
 pub(crate) mod eval;
 pub(crate) mod frontend;
 pub(crate) mod gateway;

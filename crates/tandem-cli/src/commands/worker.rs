@@ -23,6 +23,7 @@ use crate::args::CacheArgs;
 use crate::model::ModelArgs;
 use crate::planes::{ConnectedPlanes, PlaneArgs};
 use crate::signals::Signals;
+use crate::tiers::TierArgs;
 use openai::{OpenAi, OpenAiArgs};
 
 /// KV blocks of the mock engine, unless told otherwise: about what an 80 GB card holds of an 8B
@@ -61,6 +62,9 @@ pub(crate) struct WorkerCommandArgs {
 
     #[command(flatten)]
     engine: EngineArgs,
+
+    #[command(flatten)]
+    tiers: TierArgs,
 
     #[command(flatten)]
     openai: OpenAiArgs,
@@ -272,7 +276,7 @@ async fn reason_to_leave(worker: &Worker, signals: &mut Signals) -> Result<()> {
 
 /// Takes no new requests, and lets those in flight finish: first those over HTTP, which make the
 /// others.
-async fn drain(mut worker: Worker, http: &Lifecycle, discovery: &dyn Discovery, timeout: Duration) {
+async fn drain(worker: Worker, http: &Lifecycle, discovery: &dyn Discovery, timeout: Duration) {
     let drained = async {
         worker.leave().await;
         if let Err(error) = http.stop(timeout).await {
@@ -318,7 +322,10 @@ async fn launch(
         namespace: args.namespace.clone(),
         transfer_host: args.planes.host(),
         transfer,
-        engine: args.engine.config(),
+        engine: EmbeddedConfig {
+            tiers: args.tiers.config(&args.cache),
+            ..args.engine.config()
+        },
         mock: args.engine.mock(),
     };
     let worker_planes = Planes {

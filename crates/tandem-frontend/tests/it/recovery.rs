@@ -68,8 +68,11 @@ fn snapshot_of(tokens: &[u32]) -> Vec<u8> {
         data,
         dp_rank: 0,
     });
-    let events = events.to_vec();
-    serde_json::to_vec(&KvSnapshot { events }).unwrap()
+    let snapshot = KvSnapshot {
+        events: events.to_vec(),
+        ..KvSnapshot::default()
+    };
+    serde_json::to_vec(&snapshot).unwrap()
 }
 
 async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {

@@ -34,18 +34,34 @@ impl Bits {
         present
     }
 
-    /// Takes a position out; false if it was not in.
-    pub(super) fn remove(&mut self, position: usize) -> bool {
-        let had = self.has(position);
-        if had {
-            self.0[position / 64] &= !(1 << (position % 64));
+    /// Takes `count` positions from `start` out; returns how many were in.
+    pub(super) fn remove_range(&mut self, start: usize, count: usize) -> usize {
+        let end = start + count;
+        let mut removed = 0;
+        for index in start / 64..end.div_ceil(64).min(self.0.len()) {
+            let here = self.0[index] & mask(index, start, end);
+            self.0[index] ^= here;
+            removed += here.count_ones() as usize;
         }
-        had
+        removed
     }
 
     /// Length of the prefix of which every position is in the set, at most `limit`.
     pub(super) fn prefix(&self, limit: usize) -> usize {
         prefix(limit, |index| self.word(index))
+    }
+
+    /// The place after the last position in the set, if that is within `least` and `limit`; else
+    /// whichever is nearer.
+    pub(super) fn end(&self, least: usize, limit: usize) -> usize {
+        let words = least / 64..limit.div_ceil(64).min(self.0.len());
+        for index in words.rev() {
+            let ones = self.0[index] & mask(index, least, limit);
+            if ones != 0 {
+                return (index + 1) * 64 - ones.leading_zeros() as usize;
+            }
+        }
+        least
     }
 
     pub(super) fn word(&self, index: usize) -> u64 {
@@ -96,7 +112,9 @@ mod tests {
             let (mut bits, mut set) = (Bits::default(), BTreeSet::new());
             for (start, count) in steps {
                 if count > 100 {
-                    prop_assert_eq!(bits.remove(start), set.remove(&start));
+                    let end = start + count - 100;
+                    let removed = bits.remove_range(start, count - 100);
+                    prop_assert_eq!(removed, set.extract_if(start..end, |_| true).count());
                     continue;
                 }
                 let present = bits.add_range(start, count);
@@ -107,6 +125,10 @@ mod tests {
             }
             let gap = (0..limit).find(|position| !set.contains(position));
             prop_assert_eq!(bits.prefix(limit), gap.unwrap_or(limit));
+            let last = set.range(..limit).next_back();
+            prop_assert_eq!(bits.end(0, limit), last.map_or(0, |last| last + 1));
+            let least = limit / 3;
+            prop_assert_eq!(bits.end(least, limit), bits.end(0, limit).max(least));
             prop_assert!((0..400).all(|position| bits.has(position) == set.contains(&position)));
         }
     }

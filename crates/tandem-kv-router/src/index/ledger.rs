@@ -9,9 +9,9 @@ use tandem_protocol::kv::{SequenceHash, StoredBlock};
 
 use super::age::PathAges;
 use super::index32;
-use super::run::Fork;
+use super::run::{Fork, Span};
 use super::shard::{Held, Writer};
-use super::table::{PlaceTable, batches};
+use super::table::PlaceTable;
 use super::tier::Tier;
 use super::tree::{Place, ROOT, Tree};
 
@@ -93,13 +93,8 @@ impl Ledger {
 
     /// Ends the hold on blocks; returns how many of them are unknown.
     pub(super) fn remove(&mut self, tree: &Tree, tier: Tier, blocks: &[SequenceHash]) -> usize {
-        let mut places = Vec::with_capacity(blocks.len());
-        let table = &mut self.places[tier as usize];
-        for batch in batches(blocks) {
-            table.touch(batch, |hash| *hash);
-            places.extend(batch.iter().filter_map(|&hash| table.remove(hash)));
-        }
-        let unknown = blocks.len() - places.len();
+        let mut places = Vec::new();
+        let unknown = self.places[tier as usize].remove(blocks, &mut places);
         self.release(tree, tier, places);
         unknown
     }
@@ -110,7 +105,11 @@ impl Ledger {
             let table = std::mem::replace(&mut self.places[tier as usize], PlaceTable::new());
             let mut places: Vec<_> = table.iter().map(|(_, place)| place).collect();
             places.sort_unstable_by_key(|place| (place.run, Reverse(place.position)));
-            self.release(tree, tier, places);
+            let mut spans = Vec::new();
+            for place in places {
+                Span::add(&mut spans, place);
+            }
+            self.release(tree, tier, spans);
         }
     }
 
@@ -176,38 +175,46 @@ impl Ledger {
         tier: Tier,
         held: &Held,
         blocks: &[StoredBlock],
-        displaced: &mut Vec<Place>,
+        displaced: &mut Vec<Span>,
     ) {
         let table = &mut self.places[tier as usize];
+        let start = Place {
+            run: held.start.run,
+            position: held.start.offset,
+        };
+        if held.before.is_empty() {
+            // So nothing that these blocks are called by leads here.
+            table.insert_path(blocks, start, displaced);
+            return;
+        }
         table.reserve(blocks.len());
-        let mut positions = held.start.offset..;
-        for batch in batches(blocks) {
-            table.touch(batch, |block| block.block_hash);
-            for (block, position) in batch.iter().zip(positions.by_ref()) {
-                let place = Place {
-                    run: held.start.run,
-                    position,
-                };
-                let previous = table.insert(block.block_hash, place);
-                if previous == Some(place) {
-                    continue;
-                }
-                if held.before.contains(&position) {
-                    *self.aliases.entry((tier, place)).or_default() += 1;
-                }
-                displaced.extend(previous);
+        for (block, position) in blocks.iter().zip(start.position..) {
+            let place = Place { position, ..start };
+            let previous = table.insert(block.block_hash, place);
+            if previous == Some(place) {
+                continue;
+            }
+            if held.before.contains(&position) {
+                *self.aliases.entry((tier, place)).or_default() += 1;
+            }
+            if let Some(previous) = previous {
+                Span::add(displaced, previous);
             }
         }
     }
 
-    /// Undoes one engine hash's hold on each of `places`.
-    fn release(&mut self, tree: &Tree, tier: Tier, mut places: Vec<Place>) {
+    /// Undoes one engine hash's hold on each place of `spans`.
+    fn release(&mut self, tree: &Tree, tier: Tier, mut spans: Vec<Span>) {
         if !self.aliases.is_empty() {
-            places.retain(|&place| !self.release_alias(tier, place));
+            let places: Vec<_> = spans.drain(..).flat_map(Span::places).collect();
+            for place in places {
+                if !self.release_alias(tier, place) {
+                    Span::add(&mut spans, place);
+                }
+            }
         }
-        for group in places.chunk_by(|one, next| one.run == next.run) {
-            let positions = group.iter().map(|place| place.position);
-            tree.release(group[0].run, (self.slot, tier), positions);
+        for of_run in spans.chunk_by(|one, next| one.run == next.run) {
+            tree.release(of_run[0].run, (self.slot, tier), of_run);
         }
     }
 

@@ -8,10 +8,11 @@
 //! other, and have to be applied in order; those of different workers meet only where they change
 //! the same part of the tree (see [`super::tree`]).
 //!
-//! Memory: a block costs at most 32 bytes once (its hash, with growth slack) and at most
-//! 43 bytes per worker that holds it (engine hash to place), a fork about 230 bytes. A worker that
-//! reports more than its cap loses what is oldest. Blocks that nobody holds, kept because a worker
-//! holds deeper ones, are bounded by [`RadixIndex::sweep`].
+//! Memory: a block costs at most 32 bytes once (its hash, with growth slack) and 24 to 32 bytes per
+//! worker that holds it (engine hash to place; what a worker removed lately counts, up to three
+//! times as much as it holds), a fork about 230 bytes. A worker that reports more than its cap loses
+//! what is oldest. Blocks that nobody holds, kept because a worker holds deeper ones, are bounded by
+//! [`RadixIndex::sweep`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

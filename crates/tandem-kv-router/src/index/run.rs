@@ -1,10 +1,13 @@
 //! The storage of one path of blocks, and who holds which of them.
 
+use std::hash::{Hash, Hasher};
+
 use smallvec::SmallVec;
 use tandem_protocol::kv::BlockHash;
 
 use super::bits::{Bits, Positions, mask, prefix};
 use super::tier::{Overlap, Tier};
+use super::tree::Place;
 
 /// A path of consecutive blocks without a fork; forks hang off its positions as further runs.
 ///
@@ -30,8 +33,16 @@ pub(super) struct Fork {
     pub(super) offset: u32,
 }
 
+/// Consecutive positions of a run, from `start` and before `end`; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) run: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
 /// What names a run: where it forks off, and its first block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Edge {
     pub(super) from: Fork,
     /// Of the run that it forks off from.
@@ -52,6 +63,36 @@ pub(super) struct Holder {
     lower: Option<Box<[Bits; 2]>>,
 }
 
+impl Span {
+    /// Adds a place to spans; to the last one if it is beside that.
+    #[inline]
+    pub(super) fn add(spans: &mut Vec<Self>, place: Place) {
+        let Place { run, position } = place;
+        if let Some(last) = spans.last_mut().filter(|last| last.run == run) {
+            // Engines name the end of a path first.
+            if position + 1 == last.start {
+                last.start = position;
+                return;
+            }
+            if position == last.end {
+                last.end += 1;
+                return;
+            }
+        }
+        let end = position + 1;
+        spans.push(Self {
+            run,
+            start: position,
+            end,
+        });
+    }
+
+    pub(super) fn places(self) -> impl Iterator<Item = Place> {
+        let run = self.run;
+        (self.start..self.end).map(move |position| Place { run, position })
+    }
+}
+
 impl Edge {
     /// Of a run that is not in use.
     pub(super) const NONE: Self = Self {
@@ -59,6 +100,20 @@ impl Edge {
         generation: 0,
         first: BlockHash(0),
     };
+
+    /// A hash; the block is one already.
+    pub(super) fn spread(&self) -> u64 {
+        let Fork { run, offset } = self.from;
+        let from = u64::from(run) << 32 | u64::from(offset ^ self.generation.rotate_left(16));
+        (self.first.0 ^ from.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+}
+
+impl Hash for Edge {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.spread());
+    }
 }
 
 impl Run {
@@ -108,22 +163,21 @@ impl Run {
     }
 
     /// Undoes a worker's hold on blocks; returns how many blocks nobody needs any more.
-    pub(super) fn release(
-        &mut self,
-        slot: u32,
-        tier: Tier,
-        positions: impl Iterator<Item = u32>,
-    ) -> usize {
+    pub(super) fn release(&mut self, slot: u32, tier: Tier, spans: &[Span]) -> usize {
         let Some(index) = self.holders.iter().position(|holder| holder.slot == slot) else {
             debug_assert!(false, "a worker releases what it holds");
             return 0;
         };
         let holder = &mut self.holders[index];
-        for position in positions {
-            let held = holder.tier(tier).remove(position as usize);
-            debug_assert!(held, "a worker releases what it holds");
-            holder.held -= u32::from(held);
+        let bits = holder.tier(tier);
+        let mut released = 0;
+        for span in spans {
+            let count = (span.end - span.start) as usize;
+            let held = bits.remove_range(span.start as usize, count);
+            debug_assert_eq!(held, count, "a worker releases what it holds");
+            released += held;
         }
+        holder.held -= super::index32(released);
         if holder.held == 0 {
             self.holders.swap_remove(index);
         }
@@ -160,10 +214,14 @@ impl Run {
     /// Cuts off blocks at the end that nobody holds and nothing forks off after.
     fn cut(&mut self) -> usize {
         let before = self.len();
-        let forked = self.forks.last().map_or(0, |fork| fork.0 as usize);
-        while self.len() > forked && !self.is_held(self.len() - 1) {
-            self.hashes.pop();
+        let mut needed = self.forks.last().map_or(0, |fork| fork.0 as usize);
+        for holder in &self.holders {
+            if needed == before {
+                return 0;
+            }
+            needed = holder.end(needed, before);
         }
+        self.hashes.truncate(needed);
         if self.hashes.capacity() > 4 * self.len() + 16 {
             self.hashes.shrink_to(2 * self.len());
         }
@@ -228,6 +286,15 @@ impl Holder {
         overlap
     }
 
+    /// The end of what this worker holds in any tier, within `least` and `limit`.
+    fn end(&self, least: usize, limit: usize) -> usize {
+        let end = self.device.end(least, limit);
+        let Some(lower) = &self.lower else {
+            return end;
+        };
+        lower.iter().fold(end, |end, bits| bits.end(end, limit))
+    }
+
     fn has(&self, position: usize) -> bool {
         let lower = self.lower.iter().flat_map(|lower| lower.iter());
         self.device.has(position) || lower.into_iter().any(|bits| bits.has(position))
@@ -259,16 +326,39 @@ mod tests {
         run
     }
 
+    fn span(start: u32, end: u32) -> [Span; 1] {
+        [Span { run: 0, start, end }]
+    }
+
+    #[test]
+    fn places_side_by_side_are_one_span() {
+        let mut spans = Vec::new();
+        for position in [7, 6, 5, 8, 3] {
+            Span::add(&mut spans, Place { run: 0, position });
+        }
+        Span::add(
+            &mut spans,
+            Place {
+                run: 1,
+                position: 2,
+            },
+        );
+        assert_eq!(spans[..2], [span(5, 9), span(3, 4)].concat());
+        assert_eq!(spans.len(), 3);
+        let places = spans.iter().flat_map(|span| span.places());
+        assert_eq!(places.count(), 6);
+    }
+
     #[test]
     fn a_hole_ends_the_prefix() {
         let mut run = run_of(200);
         assert!(run.holder(3).hold(Tier::Device, 0, 200).is_empty());
         assert_eq!(run.holder(3).hold(Tier::Device, 7, 1)[..], [7]);
         assert_eq!(run.holders[0].overlap(150).device, 150);
-        run.release(3, Tier::Device, [130].into_iter());
+        run.release(3, Tier::Device, &span(130, 131));
         assert_eq!(run.holders[0].overlap(200).device, 130);
         assert_eq!(run.covered_prefix(), 130);
-        run.release(3, Tier::Device, [0].into_iter());
+        run.release(3, Tier::Device, &span(0, 1));
         assert_eq!(run.holders[0].overlap(200).device, 0);
         assert_eq!(run.len(), 200);
     }
@@ -285,7 +375,7 @@ mod tests {
             disk: 20,
         };
         assert_eq!(run.holders[0].overlap(100), expected);
-        run.release(0, Tier::Host, [30].into_iter());
+        run.release(0, Tier::Host, &span(30, 31));
         let expected = Overlap {
             device: 10,
             host: 20,
@@ -299,7 +389,7 @@ mod tests {
         let mut run = run_of(100);
         run.holder(0).hold(Tier::Device, 0, 100);
         run.fork(11);
-        run.release(0, Tier::Device, 0..100);
+        run.release(0, Tier::Device, &span(0, 100));
         assert_eq!((run.len(), run.holders.len()), (11, 0));
         run.unfork(11);
         assert_eq!(run.len(), 0);

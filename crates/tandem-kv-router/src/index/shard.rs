@@ -1,11 +1,13 @@
 //! A part of the tree: some runs, and the edges that lead to them.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::FxHashMap;
 use tandem_protocol::kv::StoredBlock;
 
 use super::bits::Positions;
 use super::index32;
-use super::run::{Edge, Fork, Run};
+use super::run::{Edge, Fork, Run, Span};
 use super::tier::Tier;
 
 /// Bits of a run's id that say in which shard it is.
@@ -41,6 +43,8 @@ pub(super) struct Held {
     pub(super) before: Positions,
     /// Blocks that were not in the tree.
     pub(super) new: usize,
+    /// Whether there was no run yet.
+    pub(super) new_run: bool,
 }
 
 /// What became of released blocks.
@@ -60,10 +64,7 @@ pub(super) const fn shard_of_run(id: u32) -> usize {
 /// In which shard the run behind an edge is.
 #[allow(clippy::cast_possible_truncation, reason = "a few bits")]
 pub(super) fn shard_of_edge(edge: &Edge) -> usize {
-    let from = u64::from(edge.from.run) << 32 | u64::from(edge.from.offset);
-    let spread = (edge.first.0 ^ from.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-        .wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (spread >> (64 - SHARD_BITS)) as usize
+    (edge.spread() >> (64 - SHARD_BITS)) as usize
 }
 
 impl Shard {
@@ -118,6 +119,7 @@ impl Shard {
             count,
             before: holder.hold(writer.tier, at.offset, count),
             new,
+            new_run: false,
         })
     }
 
@@ -134,28 +136,41 @@ impl Shard {
         held
     }
 
-    /// Makes a run of `blocks` behind an edge that leads nowhere yet, and holds it.
-    pub(super) fn grow(&mut self, edge: Edge, blocks: &[StoredBlock], writer: Writer) -> Held {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.runs.push(Run::new(Edge::NONE, 0));
-            index32(self.runs.len() - 1) << SHARD_BITS | self.number
-        });
-        let run = self.run_mut(id);
-        run.edge = edge;
-        debug_assert!(run.len() == 0, "a free run is empty");
-        self.edges.insert(edge, id);
-        let held = self.hold_along(Fork { run: id, offset: 0 }, blocks, writer);
-        held.expect("a run that ends where it begins takes any block")
+    /// Holds what `blocks` and the run behind an edge have in common, or all of them in a new run if
+    /// there is none.
+    pub(super) fn hold_behind(
+        &mut self,
+        edge: Edge,
+        blocks: &[StoredBlock],
+        writer: Writer,
+    ) -> Held {
+        let (run, new_run) = match self.edges.entry(edge) {
+            Entry::Occupied(entry) => (*entry.get(), false),
+            Entry::Vacant(entry) => {
+                let id = self.free.pop().unwrap_or_else(|| {
+                    self.runs.push(Run::new(Edge::NONE, 0));
+                    index32(self.runs.len() - 1) << SHARD_BITS | self.number
+                });
+                entry.insert(id);
+                let run = self.run_mut(id);
+                debug_assert!(run.len() == 0, "a free run is empty");
+                run.edge = edge;
+                (id, true)
+            }
+        };
+        let held = self.hold_along(Fork { run, offset: 0 }, blocks, writer);
+        let held = held.expect("a run begins with the block of its edge, or takes any");
+        Held { new_run, ..held }
     }
 
-    /// Ends a worker's hold on blocks of a run.
+    /// Ends a worker's hold on blocks of a run, that of all `spans`.
     pub(super) fn release(
         &mut self,
         run: u32,
         (slot, tier): (u32, Tier),
-        positions: impl Iterator<Item = u32>,
+        spans: &[Span],
     ) -> Released {
-        let gone = self.run_mut(run).release(slot, tier, positions);
+        let gone = self.run_mut(run).release(slot, tier, spans);
         self.freed(run, gone)
     }
 

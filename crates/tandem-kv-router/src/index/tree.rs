@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use tandem_protocol::kv::{BlockHash, StoredBlock};
 
 use super::index32;
-use super::run::{Edge, Fork};
+use super::run::{Edge, Fork, Span};
 use super::shard::{Held, Released, SHARDS, Shard, Writer, shard_of_edge, shard_of_run};
 use super::tier::{Overlap, Tier};
 
@@ -85,75 +85,67 @@ impl Tree {
     /// Holds the first of `blocks` at `at`, as many as one run has or takes. The writer holds the
     /// block before `at`, and its `blocks` are not empty.
     pub(super) fn hold(&self, at: Fork, blocks: &[StoredBlock], writer: Writer) -> Held {
-        let held = self
-            .hold_existing(at, blocks, writer)
-            .unwrap_or_else(|edge| self.hold_new(edge, blocks, writer));
+        let held = if at == ROOT {
+            let edge = Edge {
+                from: at,
+                generation: 0,
+                first: blocks[0].tokens_hash,
+            };
+            self.of_edge(&edge)
+                .write()
+                .hold_behind(edge, blocks, writer)
+        } else {
+            self.hold_after(at, blocks, writer)
+        };
         if held.new > 0 {
             self.positions.fetch_add(held.new, Ordering::Relaxed);
         }
         held
     }
 
-    /// Holds blocks in the run of `at` or in one that forks off there; the edge that is missing if
-    /// there is none.
-    fn hold_existing(
-        &self,
-        at: Fork,
-        blocks: &[StoredBlock],
-        writer: Writer,
-    ) -> Result<Held, Edge> {
-        let mut generation = 0;
-        if at != ROOT {
-            let mut shard = self.of_run(at.run).write();
-            if let Some(held) = shard.hold_along(at, blocks, writer) {
-                return Ok(held);
-            }
-            generation = shard.run(at.run).generation;
+    /// Holds blocks in the run of `at` or in one that forks off there.
+    fn hold_after(&self, at: Fork, blocks: &[StoredBlock], writer: Writer) -> Held {
+        let mut shard = self.of_run(at.run).write();
+        if let Some(held) = shard.hold_along(at, blocks, writer) {
+            return held;
         }
+        let run = shard.run(at.run);
         let edge = Edge {
             from: at,
-            generation,
+            generation: run.generation,
             first: blocks[0].tokens_hash,
         };
-        let held = self
-            .of_edge(&edge)
-            .write()
-            .hold_child(&edge, blocks, writer);
-        held.ok_or(edge)
-    }
-
-    /// Holds blocks in a run that forks off, unless somebody else made it or its parent was cut
-    /// and extended meanwhile.
-    fn hold_new(&self, edge: Edge, blocks: &[StoredBlock], writer: Writer) -> Held {
-        let at = edge.from;
-        if at != ROOT {
-            let mut shard = self.of_run(at.run).write();
+        if run.is_forked(at.offset) {
+            drop(shard);
+            let mut child = self.of_edge(&edge).write();
+            if let Some(held) = child.hold_child(&edge, blocks, writer) {
+                return held;
+            }
+            drop(child);
+            // Its parent may have been cut and extended meanwhile.
+            shard = self.of_run(at.run).write();
             if let Some(held) = shard.hold_along(at, blocks, writer) {
                 return held;
             }
-            shard.run_mut(at.run).fork(at.offset);
         }
-        let mut shard = self.of_edge(&edge).write();
-        let Some(held) = shard.hold_child(&edge, blocks, writer) else {
-            return shard.grow(edge, blocks, writer);
-        };
+        shard.run_mut(at.run).fork(at.offset);
         drop(shard);
-        if at != ROOT {
+        let held = self
+            .of_edge(&edge)
+            .write()
+            .hold_behind(edge, blocks, writer);
+        if !held.new_run {
             // Whoever made the run has counted the fork, too.
             self.unfork(at);
         }
         held
     }
 
-    /// Ends a worker's hold on blocks of one run, and frees what nobody needs any more.
-    pub(super) fn release(
-        &self,
-        run: u32,
-        holder: (u32, Tier),
-        positions: impl Iterator<Item = u32>,
-    ) {
+    /// Ends a worker's hold on blocks of one run, that of all `spans`, and frees what nobody needs
+    /// any more.
+    pub(super) fn release(&self, run: u32, holder: (u32, Tier), spans: &[Span]) {
         let mut shard = self.of_run(run).write();
-        let released = shard.release(run, holder, positions);
+        let released = shard.release(run, holder, spans);
         drop(shard);
         self.follow(released);
     }

@@ -2,8 +2,11 @@
 
 mod etcd;
 mod file;
+mod kubernetes;
 mod memory;
 mod own;
+mod retry;
+mod snapshots;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,6 +14,11 @@ use futures::stream::BoxStream;
 
 pub use etcd::{EtcdDiscovery, EtcdIdentity, EtcdLogin, EtcdOptions, EtcdTls};
 pub use file::{FileDiscovery, FileOptions};
+pub use kubernetes::{
+    DISCOVERY_BACKEND, DISCOVERY_BACKEND_LABEL, DISCOVERY_ENABLED, DISCOVERY_ENABLED_LABEL,
+    DynamoWorkerMetadata, DynamoWorkerMetadataSpec, KubernetesDiscovery, KubernetesOptions,
+    PodIdentity,
+};
 pub use memory::MemoryDiscovery;
 pub use own::OwnDiscovery;
 

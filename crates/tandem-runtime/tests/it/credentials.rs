@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use crate::servers::Server;
 
 /// An authority, and what it has signed, as PEM texts in files.
-struct Certificates {
+pub(crate) struct Certificates {
     directory: TempDir,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made = Self {
             directory: tempfile::tempdir().unwrap(),
         };
@@ -42,11 +42,11 @@ impl Certificates {
         made
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 

@@ -1,10 +1,14 @@
 //! Answers in this process.
 
+mod shelves;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use self::shelves::Shelves;
 use super::entry::{Asked, Entry, Moment};
 use super::invalidation::Selector;
 use super::key::Key;
@@ -19,10 +23,12 @@ pub(super) const MOST_CANDIDATES: usize = 16;
 /// Most expired entries that one insertion drops, so that none takes long.
 const SWEEP: usize = 32;
 
-/// Answers up to a number of bytes. Every operation holds the lock for some map look-ups only:
-/// questions are compared outside of it.
+/// Answers up to a number of bytes. Looking up the answer to an equal request waits for nobody who
+/// stores or drops others; everything else holds the lock for some map look-ups only, and questions
+/// are compared outside of it.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
+    entries: Shelves,
     state: Mutex<State>,
 }
 
@@ -40,21 +46,21 @@ pub(crate) struct Occupancy {
 #[derive(Debug)]
 struct State {
     limits: CacheLimits,
-    entries: HashMap<Key, Held>,
-    /// Keys by when they were last used, or, first in first out, stored.
+    /// Keys by when they were last used as far as was noticed, see `oldest`.
     order: BTreeMap<u64, Key>,
     expiries: BTreeSet<(Moment, Key)>,
     /// Entries by the words of their questions; in the order in which they were stored.
     postings: HashMap<(Key, u64), BTreeMap<u64, Key>>,
-    clock: u64,
     occupancy: Occupancy,
 }
 
 #[derive(Debug)]
 struct Held {
     entry: Arc<Entry>,
-    /// Place in the order of use.
-    used: u64,
+    /// When it was last used, in ticks of the shelves' clock.
+    used: AtomicU64,
+    /// Its place in the order of use, which may lag behind. Only whoever holds the state looks at it.
+    place: AtomicU64,
     /// Place in the postings.
     stored: u64,
 }
@@ -62,13 +68,12 @@ struct Held {
 impl MemoryStore {
     pub(crate) fn new(limits: CacheLimits) -> Self {
         Self {
+            entries: Shelves::new(),
             state: Mutex::new(State {
                 limits,
-                entries: HashMap::new(),
                 order: BTreeMap::new(),
                 expiries: BTreeSet::new(),
                 postings: HashMap::new(),
-                clock: 0,
                 occupancy: Occupancy::default(),
             }),
         }
@@ -78,7 +83,7 @@ impl MemoryStore {
     pub(crate) fn limit(&self, limits: CacheLimits) {
         let mut state = self.state.lock();
         state.limits = limits;
-        state.make_room();
+        state.make_room(&self.entries);
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {
@@ -87,7 +92,13 @@ impl MemoryStore {
 
     /// The answer to this very request.
     pub(crate) fn get(&self, key: Key, now: Moment) -> Option<Arc<Entry>> {
-        self.state.lock().get(key, now)
+        let held = self.entries.get(key)?;
+        if held.entry.is_expired(now) {
+            self.state.lock().expire(&self.entries, key, now);
+            return None;
+        }
+        held.used.fetch_max(self.entries.tick(), Ordering::Relaxed);
+        Some(Arc::clone(&held.entry))
     }
 
     /// Entries with the same surroundings that share words with a question, the most likely first.
@@ -95,19 +106,17 @@ impl MemoryStore {
         // Nobody waits while they are counted: one that is gone afterwards is none.
         let newest = self.state.lock().newest(rest, terms);
         let likely = most_shared([newest]);
-        let state = self.state.lock();
-        let entries = likely.iter().filter_map(|key| state.entries.get(key));
+        let entries = likely.iter().filter_map(|key| self.entries.get(*key));
         entries
-            .map(|held| &held.entry)
-            .filter(|entry| !entry.is_expired(now))
+            .filter(|held| !held.entry.is_expired(now))
             .take(MOST_CANDIDATES)
-            .cloned()
+            .map(|held| Arc::clone(&held.entry))
             .collect()
     }
 
     /// Stores an answer in place of an older one; whether there is room for it.
     pub(crate) fn insert(&self, entry: Arc<Entry>, now: Moment) -> bool {
-        self.state.lock().insert(entry, now)
+        self.state.lock().insert(&self.entries, entry, now)
     }
 
     /// Drops what is selected and was stored until then; how many that were.
@@ -116,15 +125,15 @@ impl MemoryStore {
         let keys: Vec<Key> = match selector {
             Selector::Key(key) => vec![*key],
             Selector::Model(_) | Selector::Decision(_) | Selector::All => {
-                state.entries.keys().copied().collect()
+                state.order.values().copied().collect()
             }
         };
         let mut dropped = 0;
         for key in keys {
-            let held = state.entries.get(&key);
+            let held = self.entries.get(key);
             if held.is_some_and(|held| held.entry.stored <= until && selector.selects(&held.entry))
             {
-                state.remove(key);
+                state.remove(&self.entries, key);
                 dropped += 1;
             }
         }
@@ -133,32 +142,15 @@ impl MemoryStore {
 }
 
 impl State {
-    fn get(&mut self, key: Key, now: Moment) -> Option<Arc<Entry>> {
-        let held = self.entries.get(&key)?;
-        if held.entry.is_expired(now) {
-            self.remove(key);
+    /// Drops an entry whose time is over, unless another took its place meanwhile.
+    fn expire(&mut self, entries: &Shelves, key: Key, now: Moment) {
+        if entries
+            .get(key)
+            .is_some_and(|held| held.entry.is_expired(now))
+        {
+            self.remove(entries, key);
             self.occupancy.expired += 1;
-            return None;
         }
-        self.touch(key);
-        self.entries.get(&key).map(|held| Arc::clone(&held.entry))
-    }
-
-    fn touch(&mut self, key: Key) {
-        if self.limits.eviction == Eviction::Fifo {
-            return;
-        }
-        let tick = self.tick();
-        if let Some(held) = self.entries.get_mut(&key) {
-            self.order.remove(&held.used);
-            held.used = tick;
-            self.order.insert(tick, key);
-        }
-    }
-
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
     }
 
     /// The newest entries of the rarest terms, and when they were stored; one that several terms have
@@ -174,13 +166,13 @@ impl State {
         newest.map(|(stored, key)| (*key, *stored)).collect()
     }
 
-    fn insert(&mut self, entry: Arc<Entry>, now: Moment) -> bool {
-        self.remove(entry.key);
-        self.sweep(now);
+    fn insert(&mut self, entries: &Shelves, entry: Arc<Entry>, now: Moment) -> bool {
+        self.remove(entries, entry.key);
+        self.sweep(entries, now);
         if entry.bytes() > self.limits.max_bytes || entry.is_expired(now) {
             return false;
         }
-        let (used, stored) = (self.tick(), self.tick());
+        let (used, stored) = (entries.tick(), entries.tick());
         self.occupancy.bytes += entry.bytes();
         self.occupancy.entries += 1;
         self.order.insert(used, entry.key);
@@ -193,25 +185,22 @@ impl State {
                 .or_default()
                 .insert(stored, entry.key);
         }
-        let key = entry.key;
-        self.entries.insert(
-            key,
-            Held {
-                entry,
-                used,
-                stored,
-            },
-        );
-        self.make_room();
+        entries.insert(Held {
+            entry,
+            used: AtomicU64::new(used),
+            place: AtomicU64::new(used),
+            stored,
+        });
+        self.make_room(entries);
         true
     }
 
-    fn sweep(&mut self, now: Moment) {
+    fn sweep(&mut self, entries: &Shelves, now: Moment) {
         for _ in 0..SWEEP {
             match self.expiries.first() {
                 Some((expires, key)) if *expires <= now => {
                     let key = *key;
-                    self.remove(key);
+                    self.remove(entries, key);
                     self.occupancy.expired += 1;
                 }
                 _ => return,
@@ -219,38 +208,51 @@ impl State {
         }
     }
 
-    fn make_room(&mut self) {
+    fn make_room(&mut self, entries: &Shelves) {
         while self.occupancy.bytes > self.limits.max_bytes
             || self
                 .limits
                 .max_entries
                 .is_some_and(|most| self.occupancy.entries > most)
         {
-            let Some((_, key)) = self.order.first_key_value() else {
+            let Some(key) = self.oldest(entries) else {
                 return;
             };
-            let key = *key;
-            self.remove(key);
+            self.remove(entries, key);
             self.occupancy.evicted += 1;
         }
     }
 
-    fn remove(&mut self, key: Key) {
-        let Some(held) = self.entries.remove(&key) else {
+    /// The entry that goes next. Look-ups leave the order alone, which would make them wait: one that
+    /// was used since its place was noted moves to where it belongs when it comes up here. No place
+    /// is later than the last use, so the first whose place is true is the least recently used.
+    fn oldest(&mut self, entries: &Shelves) -> Option<Key> {
+        loop {
+            let (place, key) = self.order.first_key_value()?;
+            let (place, key) = (*place, *key);
+            let held = entries.get(key)?;
+            let used = held.used.load(Ordering::Relaxed);
+            if used == place || self.limits.eviction == Eviction::Fifo {
+                return Some(key);
+            }
+            self.order.remove(&place);
+            self.order.insert(used, key);
+            held.place.store(used, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&mut self, entries: &Shelves, key: Key) {
+        let Some(held) = entries.remove(key) else {
             return;
         };
-        let Held {
-            entry,
-            used,
-            stored,
-        } = held;
-        self.order.remove(&used);
+        let entry = &held.entry;
+        self.order.remove(&held.place.load(Ordering::Relaxed));
         if let Some(expires) = entry.expires {
             self.expiries.remove(&(expires, key));
         }
-        for place in places(&entry) {
+        for place in places(entry) {
             if let Some(postings) = self.postings.get_mut(&place) {
-                postings.remove(&stored);
+                postings.remove(&held.stored);
                 if postings.is_empty() {
                     self.postings.remove(&place);
                 }

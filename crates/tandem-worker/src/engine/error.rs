@@ -25,6 +25,12 @@ pub enum EngineError {
         /// How many.
         waiting: usize,
     },
+    /// The engine says that it cannot take the request now.
+    #[error("engine is busy: {0}")]
+    Busy(String),
+    /// The engine does not finish the request.
+    #[error("engine failed: {0}")]
+    Failed(String),
     /// The engine is shutting down or has failed.
     #[error("engine has stopped")]
     Stopped,
@@ -37,7 +43,8 @@ impl EngineError {
             Self::Invalid(_) | Self::Unsupported(_) | Self::PromptTooLong { .. } => {
                 ErrorKind::InvalidRequest
             }
-            Self::QueueFull { .. } => ErrorKind::Overloaded,
+            Self::QueueFull { .. } | Self::Busy(_) => ErrorKind::Overloaded,
+            Self::Failed(_) => ErrorKind::Upstream { retryable: false },
             Self::Stopped => ErrorKind::Upstream { retryable: true },
         }
     }

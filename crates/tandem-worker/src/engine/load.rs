@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tandem_kv_cache::tier::TierFigures;
+
 /// What does not change while an engine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -19,7 +21,7 @@ pub struct EngineInfo {
     pub eos_token_ids: Vec<u32>,
 }
 
-/// How busy an engine is.
+/// How busy an engine is, or one of its data-parallel ranks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineLoad {
     /// Sequences that are computed or whose blocks are being fetched.
@@ -34,6 +36,8 @@ pub struct EngineLoad {
     pub total_blocks: usize,
     /// What happened since the start.
     pub counters: EngineCounters,
+    /// The tiers below the KV blocks.
+    pub tiers: Vec<TierFigures>,
 }
 
 impl EngineLoad {

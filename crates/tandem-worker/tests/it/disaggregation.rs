@@ -54,7 +54,7 @@ impl PrefillWorker {
         let mut first_leg = request.clone();
         first_leg.stop_conditions.max_tokens = Some(1);
         let mut outputs = self.engine.submit_prefill(first_leg);
-        let output = outputs.next().await.unwrap();
+        let output = outputs.next().await.unwrap().unwrap();
         assert_eq!(output.finish_reason, Some(FinishReason::Length));
         assert_eq!(output.token_ids.len(), 1);
         EngineRequest {

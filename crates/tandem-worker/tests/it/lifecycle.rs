@@ -7,7 +7,9 @@ use tandem_protocol::kv::{HashScope, KvEventData, hash_blocks, hash_sequence};
 use tandem_worker::engine::embedded::EmbeddedConfig;
 use tandem_worker::engine::{Engine, EngineError};
 
-use crate::support::{answer, collect, config, engine, generate, handoff, prompt, request};
+use crate::support::{
+    answer, collect, config, engine, generate, handoff, prompt, refusal, request,
+};
 
 #[tokio::test]
 async fn stop_conditions_are_kept() {
@@ -62,11 +64,8 @@ async fn what_cannot_be_done_is_refused() {
     });
     let check = async |request, expect: &str| {
         assert_eq!(engine.check(&request).unwrap_err().to_string(), expect);
-        let (tokens, reason) = collect(engine.submit(request)).await;
-        assert_eq!(
-            (tokens, reason),
-            (vec![], FinishReason::Error(expect.to_owned()))
-        );
+        let refused = refusal(engine.submit(request)).await;
+        assert_eq!(refused.to_string(), expect);
     };
     check(request(&[], 1), "invalid request: prompt is empty").await;
     // Four blocks of 16: the pool is the limit, not the model.
@@ -97,10 +96,10 @@ async fn a_full_queue_refuses_and_a_dropped_stream_frees_its_place() {
     }
     let first = engine.submit(request(&prompt(20, 2), 5));
     let dropped = engine.submit(request(&prompt(20, 3), 5));
-    let (_, reason) = collect(engine.submit(request(&prompt(20, 4), 5))).await;
+    let refused = refusal(engine.submit(request(&prompt(20, 4), 5))).await;
     let full = EngineError::QueueFull { waiting: 2 };
     assert_eq!(engine.check(&request(&[1], 1)), Err(full.clone()));
-    assert_eq!(reason, FinishReason::Error(full.to_string()));
+    assert_eq!(refused, full);
     drop(dropped);
     drop(stuck);
     assert_eq!(collect(first).await.0.len(), 5);
@@ -117,7 +116,8 @@ async fn a_dropped_stream_stops_its_sequence() {
     });
     for _ in 0..20 {
         let mut long = engine.submit(request(&prompt(20, 1), 200));
-        assert!(long.next().await.unwrap().finish_reason.is_none());
+        let first = long.next().await.unwrap().unwrap();
+        assert!(first.finish_reason.is_none());
         drop(long);
     }
     generate(&engine, request(&prompt(20, 2), 2)).await;
@@ -133,7 +133,9 @@ async fn a_stopped_engine_ends_its_streams() {
     drop(engine);
     gone.await;
     let outputs: Vec<_> = stuck.collect().await;
-    let unfinished = outputs.iter().all(|output| output.finish_reason.is_none());
+    let unfinished = outputs
+        .iter()
+        .all(|output| output.as_ref().unwrap().finish_reason.is_none());
     assert!(unfinished, "another worker may go on");
 }
 
@@ -145,7 +147,7 @@ async fn a_long_prompt_does_not_stall_a_running_stream() {
         ..config()
     });
     let mut running = engine.submit(request(&prompt(8, 1), 200));
-    running.next().await.unwrap();
+    running.next().await.unwrap().unwrap();
     let before = engine.load().counters;
     let first = answer(engine.submit(request(&prompt(240, 2), 1)));
     let (_, tokens) = futures::join!(first, async {
@@ -164,7 +166,7 @@ async fn a_long_prompt_does_not_stall_a_running_stream() {
 async fn stored(events: &mut KvEventSubscription, count: usize) -> Vec<(u64, u64)> {
     let mut blocks = Vec::new();
     while blocks.len() < count {
-        if let KvEventData::Stored(run) = events.next().await.unwrap().unwrap().data {
+        if let KvEventData::Stored(run) = events.next().await.unwrap().unwrap().event.data {
             let pair = |b: &tandem_protocol::kv::StoredBlock| (b.block_hash.0, b.tokens_hash.0);
             blocks.extend(run.blocks.iter().map(pair));
         }

@@ -9,3 +9,4 @@ mod mock;
 mod models;
 mod registration;
 mod support;
+mod tiers;

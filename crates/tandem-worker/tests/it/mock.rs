@@ -81,7 +81,7 @@ async fn blocks_are_cached_reported_and_evicted() {
     let expected = hash_sequence(&hash_blocks(&prompt(64), 16, HashScope::default()));
     let mut stored = Vec::new();
     while stored.len() < 4 {
-        let event = events.next().await.unwrap().unwrap();
+        let event = events.next().await.unwrap().unwrap().event;
         if let KvEventData::Stored(run) = event.data {
             stored.extend(run.blocks.iter().map(|block| block.block_hash));
         }
@@ -93,7 +93,7 @@ async fn blocks_are_cached_reported_and_evicted() {
     let other: Vec<u32> = (0..100).map(|i| 127 - i % 128).collect();
     generate(&engine, request(&other, 1)).await;
     loop {
-        let event = events.next().await.unwrap().unwrap();
+        let event = events.next().await.unwrap().unwrap().event;
         if let KvEventData::Removed { block_hashes } = event.data {
             assert!(block_hashes.iter().any(|hash| expected.contains(hash)));
             break;
@@ -122,7 +122,7 @@ async fn prompts_of_different_salts_share_no_blocks() {
         let expected = hash_blocks(&prompt(64), 16, scope);
         let mut stored = Vec::new();
         while stored.len() < expected.len() {
-            let event = events.next().await.unwrap().unwrap();
+            let event = events.next().await.unwrap().unwrap().event;
             if let KvEventData::Stored(run) = event.data {
                 stored.extend(run.blocks.iter().map(|block| block.tokens_hash));
             }

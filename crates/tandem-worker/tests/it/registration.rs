@@ -48,7 +48,7 @@ async fn a_worker_that_leaves_still_serves_what_comes() {
     let mut records = store.watch(&format!("{INSTANCE_ROOT}/ns/backend/generate/"));
     let engine = Arc::new(engine(config()));
     let worker = RunningWorker::start(engine, card(), WorkerRole::Decode, "ns", planes);
-    let mut worker = worker.await.unwrap();
+    let worker = worker.await.unwrap();
     let instance = record(records.next().await);
     assert_eq!(instance.http, None);
 

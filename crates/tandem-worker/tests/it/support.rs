@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
-use tandem_worker::engine::Engine;
 use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+use tandem_worker::engine::{Engine, EngineError, Outputs};
 
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -46,11 +45,10 @@ pub(crate) fn prompt(len: u32, seed: u32) -> Vec<u32> {
 }
 
 /// All tokens, and how it ended.
-pub(crate) async fn collect(
-    mut outputs: BoxStream<'static, EngineOutput>,
-) -> (Vec<u32>, FinishReason) {
+pub(crate) async fn collect(mut outputs: Outputs) -> (Vec<u32>, FinishReason) {
     let mut tokens = Vec::new();
     while let Some(output) = outputs.next().await {
+        let output = output.unwrap();
         tokens.extend(output.token_ids);
         if let Some(reason) = output.finish_reason {
             assert!(outputs.next().await.is_none(), "output after the last");
@@ -58,6 +56,13 @@ pub(crate) async fn collect(
         }
     }
     panic!("stream ended without a finish reason after {tokens:?}");
+}
+
+/// What a request is refused with.
+pub(crate) async fn refusal(mut outputs: Outputs) -> EngineError {
+    let refused = outputs.next().await.unwrap().unwrap_err();
+    assert!(outputs.next().await.is_none(), "output after the last");
+    refused
 }
 
 pub(crate) async fn generate(engine: &dyn Engine, request: EngineRequest) -> Vec<u32> {
@@ -76,8 +81,8 @@ pub(crate) struct Answer {
     pub(crate) reason: FinishReason,
 }
 
-pub(crate) async fn answer(outputs: BoxStream<'static, EngineOutput>) -> Answer {
-    let outputs: Vec<_> = outputs.collect().await;
+pub(crate) async fn answer(outputs: Outputs) -> Answer {
+    let outputs: Vec<EngineOutput> = outputs.map(Result::unwrap).collect().await;
     let last = outputs.last().unwrap();
     let top = outputs
         .iter()
@@ -121,6 +126,7 @@ pub(crate) async fn handoff(prompt: &[u32], max_tokens: u32) -> EngineRequest {
         .submit_prefill(request.clone())
         .next()
         .await
+        .unwrap()
         .unwrap();
     EngineRequest {
         disaggregated_params: output.disaggregated_params,

@@ -17,6 +17,7 @@ use super::{bind, block_on};
 use crate::args::CacheArgs;
 use crate::model::ModelArgs;
 use crate::signals::Signals;
+use crate::tiers::TierArgs;
 use crate::workers_spec::WorkersSpec;
 
 /// Most time from the first signal to the end of the process.
@@ -59,6 +60,9 @@ pub(crate) struct UpArgs {
     /// Longest prompt and answer together, in tokens [default: the model's]
     #[arg(long, value_name = "TOKENS")]
     pub max_model_len: Option<usize>,
+
+    #[command(flatten)]
+    pub tiers: TierArgs,
 
     #[command(flatten)]
     pub frontend: FrontendArgs,

@@ -231,6 +231,7 @@ async fn launch_workers(
                 threads: args.threads.map(usize::from),
                 kv_blocks: Some(args.kv_blocks),
                 context_length: args.max_model_len,
+                tiers: args.tiers.config(&args.cache),
                 ..EmbeddedConfig::default()
             },
         };

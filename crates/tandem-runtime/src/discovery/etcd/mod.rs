@@ -19,8 +19,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::Instant;
-use tracing::warn;
 
+use super::retry::{MAX_PAUSE, MIN_PAUSE, WRITE_PATIENCE, retry};
 use super::{Discovery, DiscoveryError, DiscoveryEvent};
 use crate::lifecycle::Lifecycle;
 use client::EtcdClient;
@@ -31,12 +31,8 @@ use watch::Watch;
 pub use login::EtcdLogin;
 pub use tls::{EtcdIdentity, EtcdTls};
 
-/// Pause after the first failed attempt; doubles up to [`MAX_PAUSE`].
-const MIN_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause between attempts.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// Most time that a write waits for a store that is out of reach.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// What the store is called in messages.
+const STORE: &str = "etcd";
 
 /// How to reach etcd.
 #[derive(Debug, Clone)]
@@ -80,8 +76,8 @@ impl EtcdDiscovery {
         lifecycle: &Lifecycle,
     ) -> Result<Self, DiscoveryError> {
         let deadline = Instant::now() + options.connect_timeout;
-        let lease = retry(deadline, || client.grant(0, options.lease_ttl)).await?;
-        retry(deadline, || client.admitted()).await?;
+        let lease = retry(STORE, deadline, || client.grant(0, options.lease_ttl)).await?;
+        retry(STORE, deadline, || client.admitted()).await?;
         // Whatever vanished during an outage gets one lease's time to come back.
         let contact = Arc::new(Contact::new(options.lease_ttl));
         let keeper = Keeper::new(
@@ -109,7 +105,7 @@ impl Discovery for EtcdDiscovery {
     fn put(&self, key: String, value: Bytes) -> BoxFuture<'_, Result<(), DiscoveryError>> {
         Box::pin(async move {
             let deadline = Instant::now() + WRITE_PATIENCE;
-            retry(deadline, || self.keeper.put(&key, &value)).await
+            retry(STORE, deadline, || self.keeper.put(&key, &value)).await
         })
     }
 
@@ -129,26 +125,5 @@ impl Discovery for EtcdDiscovery {
 
     fn revoke(&self) -> BoxFuture<'_, Result<(), DiscoveryError>> {
         Box::pin(self.keeper.revoke())
-    }
-}
-
-/// Repeats `attempt` while the store is out of reach, until `deadline`.
-async fn retry<T, F>(deadline: Instant, mut attempt: impl FnMut() -> F) -> Result<T, DiscoveryError>
-where
-    F: Future<Output = Result<T, DiscoveryError>>,
-{
-    let mut pause = MIN_PAUSE;
-    let mut warned = false;
-    loop {
-        match attempt().await {
-            Err(DiscoveryError::Unavailable(reason)) if Instant::now() + pause < deadline => {
-                if !std::mem::replace(&mut warned, true) {
-                    warn!(%reason, "waiting for etcd");
-                }
-            }
-            result => return result,
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(MAX_PAUSE);
     }
 }

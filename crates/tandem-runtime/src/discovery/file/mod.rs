@@ -7,7 +7,6 @@
 mod census;
 mod directory;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,13 +14,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::snapshots::{Entries, changes};
 use super::{Discovery, DiscoveryError, DiscoveryEvent};
 use crate::lifecycle::Lifecycle;
 use census::Census;
@@ -32,9 +32,6 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// How old the files of processes that are gone may get.
 const MAX_AGE: Duration = Duration::from_secs(3600);
-
-/// Entries by key.
-type Entries = BTreeMap<String, Bytes>;
 
 /// Where the entries are.
 #[derive(Debug, Clone)]
@@ -127,19 +124,7 @@ impl Discovery for FileDiscovery {
     }
 
     fn watch(&self, prefix: &str) -> BoxStream<'static, DiscoveryEvent> {
-        let mut alive = self.alive.clone();
-        alive.mark_changed();
-        let watcher = Watcher {
-            prefix: prefix.to_owned(),
-            alive,
-            known: Entries::new(),
-            events: VecDeque::new(),
-        };
-        stream::unfold(watcher, |mut watcher| async {
-            let event = watcher.next().await;
-            Some((event, watcher))
-        })
-        .boxed()
+        changes(self.alive.clone(), prefix)
     }
 
     fn revoke(&self) -> BoxFuture<'_, Result<(), DiscoveryError>> {
@@ -278,48 +263,6 @@ impl Reader {
             self.alive = Arc::new(alive);
         }
         self
-    }
-}
-
-/// What one watcher was told.
-struct Watcher {
-    prefix: String,
-    alive: watch::Receiver<Arc<Entries>>,
-    known: Entries,
-    events: VecDeque<DiscoveryEvent>,
-}
-
-impl Watcher {
-    async fn next(&mut self) -> DiscoveryEvent {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return event;
-            }
-            if self.alive.changed().await.is_err() {
-                // The process stops: there are no news any more.
-                std::future::pending::<()>().await;
-            }
-            let alive = Arc::clone(&self.alive.borrow_and_update());
-            self.compare(&alive);
-        }
-    }
-
-    fn compare(&mut self, alive: &Entries) {
-        let below = |key: &&String| key.starts_with(&self.prefix);
-        let gone = self.known.keys().filter(|key| !alive.contains_key(*key));
-        let gone = gone.map(|key| DiscoveryEvent::Delete { key: key.clone() });
-        self.events.extend(gone);
-        let put = alive.iter().filter(|(key, _)| below(key));
-        let put = put.filter(|(key, value)| self.known.get(*key) != Some(*value));
-        self.events
-            .extend(put.map(|(key, value)| DiscoveryEvent::Put {
-                key: key.clone(),
-                value: value.clone(),
-            }));
-        let known = alive.iter().filter(|(key, _)| below(key));
-        self.known = known
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
     }
 }
 

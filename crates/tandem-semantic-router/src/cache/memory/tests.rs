@@ -54,7 +54,7 @@ fn the_least_recently_used_goes_first() {
     }
     assert!(has(&store, "a"));
     store.insert(Arc::new(entry("d", 1000)), START);
-    assert!(!store.state.lock().entries.contains_key(&key("b")));
+    assert!(store.entries.get(key("b")).is_none());
     assert!(has(&store, "a") && has(&store, "c") && has(&store, "d"));
     assert_eq!(store.occupancy().evicted, 1);
 }
@@ -179,19 +179,52 @@ proptest! {
                 }
             }
             let state = store.state.lock();
-            let held: usize = state.entries.values().map(|held| held.entry.bytes()).sum();
+            let all = store.entries.all();
+            let held: usize = all.iter().map(|held| held.entry.bytes()).sum();
             prop_assert!(held <= budget, "{held} of {budget}");
             prop_assert_eq!(held, state.occupancy.bytes);
-            prop_assert_eq!(state.entries.len(), state.occupancy.entries);
-            prop_assert_eq!(state.entries.len(), state.order.len());
+            prop_assert_eq!(all.len(), state.occupancy.entries);
+            prop_assert_eq!(all.len(), state.order.len());
             let posted: usize = state.postings.values().map(BTreeMap::len).sum();
-            let terms: usize = state.entries.values().map(|held| {
+            let terms: usize = all.iter().map(|held| {
                 let mut places = places(&held.entry);
                 places.sort_unstable();
                 places.dedup();
                 places.len()
             }).sum();
             prop_assert_eq!(posted, terms);
+        }
+    }
+
+    #[test]
+    fn what_stays_is_what_was_used_last(
+        room in 1_usize..6,
+        steps in prop::collection::vec((0_u8..10, any::<bool>()), 1..120),
+    ) {
+        let store = MemoryStore::new(CacheLimits {
+            max_entries: Some(room),
+            ..limits(1 << 20)
+        });
+        let mut newest_last: Vec<String> = Vec::new();
+        for (name, stores) in steps {
+            let name = name.to_string();
+            let known = newest_last.contains(&name);
+            if stores {
+                store.insert(Arc::new(entry(&name, 1)), START);
+            } else {
+                prop_assert_eq!(has(&store, &name), known);
+            }
+            if stores || known {
+                newest_last.retain(|other| *other != name);
+                newest_last.push(name);
+            }
+            let excess = newest_last.len().saturating_sub(room);
+            newest_last.drain(..excess);
+            let mut held: Vec<Key> = store.entries.all().iter().map(|held| held.entry.key).collect();
+            let mut expected: Vec<Key> = newest_last.iter().map(|name| key(name)).collect();
+            held.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(held, expected);
         }
     }
 }

@@ -13,6 +13,7 @@ mod scheduler;
 mod sequence;
 mod step;
 mod thread;
+mod tiers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
+use tandem_kv_cache::tier::{KvTiers, TierConfig};
 use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
 use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription, KvShape};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
@@ -37,7 +39,7 @@ use self::sequence::{Role, Sequence};
 use self::step::Model;
 use self::thread::{Command, EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
-use super::{Engine, EngineError, EngineInfo, EngineLoad};
+use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
 pub use kernel::Compute;
 
@@ -66,6 +68,8 @@ pub struct EmbeddedConfig {
     pub transfer: Option<TransferConfig>,
     /// How long to wait for blocks of other workers.
     pub fetch: FetchTimeouts,
+    /// Where blocks go that the KV cache has no room for.
+    pub tiers: TierConfig,
 }
 
 /// How a worker hands prompts to others.
@@ -91,8 +95,17 @@ impl Default for EmbeddedConfig {
             prefix_reuse: true,
             transfer: None,
             fetch: FetchTimeouts::default(),
+            tiers: TierConfig::default(),
         }
     }
+}
+
+/// Where a model comes from.
+struct Origin<'a> {
+    fingerprint: &'a str,
+    /// Its files, if it has any.
+    directory: Option<&'a Path>,
+    sampling: SamplingDefaults,
 }
 
 /// Runs a decoder on the CPU. Dropping it stops it within one step.
@@ -105,6 +118,7 @@ pub struct EmbeddedEngine {
     status: Arc<Status>,
     cache: Arc<BlockCache>,
     leases: Option<Arc<LeaseTable>>,
+    tiers: Arc<KvTiers>,
     limits: Limits,
     info: EngineInfo,
     kv: KvIdentity,
@@ -121,7 +135,7 @@ impl EmbeddedEngine {
             let model = ModelConfig::read(directory)?;
             Decoder::load(model, &Checkpoint::open(directory)?)
         })?;
-        Self::start(decoder, compute, config)
+        Self::run_decoder(decoder, compute, Some(directory), config)
     }
 
     /// The compute threads that `config` asks for.
@@ -137,6 +151,15 @@ impl EmbeddedEngine {
         compute: Compute,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
+        Self::run_decoder(decoder, compute, None, config)
+    }
+
+    fn run_decoder(
+        decoder: Decoder,
+        compute: Compute,
+        directory: Option<&Path>,
+        config: EmbeddedConfig,
+    ) -> Result<Self, ModelError> {
         let model = decoder.config();
         let dimensions = Dimensions {
             vocab_size: model.vocab_size,
@@ -147,7 +170,12 @@ impl EmbeddedEngine {
         let sampling = model.sampling;
         let fingerprint = decoder.fingerprint().to_owned();
         let model = Model::Decoder(Box::new(decoder), compute);
-        Self::run_model(model, &dimensions, (&fingerprint, sampling), config)
+        let origin = Origin {
+            fingerprint: &fingerprint,
+            directory,
+            sampling,
+        };
+        Self::run_model(model, &dimensions, origin, config)
     }
 
     /// Starts with a mock of the model in `directory`: see [`mock`](super::mock).
@@ -169,19 +197,23 @@ impl EmbeddedEngine {
                 block_size: config.block_size,
             },
         };
-        let sampling = SamplingDefaults::default();
-        Self::run_model(Model::Mock(model), &dimensions, ("mock", sampling), config)
+        let origin = Origin {
+            fingerprint: "mock",
+            directory: None,
+            sampling: SamplingDefaults::default(),
+        };
+        Self::run_model(Model::Mock(model), &dimensions, origin, config)
     }
 
     fn run_model(
         model: Model,
         dimensions: &Dimensions,
-        (fingerprint, sampling): (&str, SamplingDefaults),
+        origin: Origin<'_>,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
         let limits = Limits::new(&config, dimensions)?;
         let shape = dimensions.shape;
-        let identity = format!("{fingerprint} {shape:?}");
+        let identity = format!("{} {shape:?}", origin.fingerprint);
         let kv = KvIdentity {
             fingerprint: format!("{:032x}", xxh3_128(identity.as_bytes())),
             shape,
@@ -199,6 +231,8 @@ impl EmbeddedEngine {
         });
         let status = Arc::new(Status::default());
         let (commands, received) = std::sync::mpsc::channel();
+        let whose = (&kv, &model, origin.directory);
+        let tiers = Arc::new(tiers::open(&config.tiers, whose, &cache, &commands)?);
         let thread = EngineThread {
             commands: received,
             status: Arc::clone(&status),
@@ -206,6 +240,7 @@ impl EmbeddedEngine {
                 limits: limits.clone(),
                 cache: Arc::clone(&cache),
                 store: BlockStore::new(shape, limits.total_blocks),
+                tiers: Arc::clone(&tiers),
                 waiting: Default::default(),
                 running: Vec::new(),
                 fetching: Vec::new(),
@@ -231,10 +266,11 @@ impl EmbeddedEngine {
             status,
             cache,
             leases,
+            tiers,
             info: limits.info(),
             limits,
             kv,
-            sampling,
+            sampling: origin.sampling,
             fetch: config.fetch,
             next_id: AtomicU64::new(0),
         })
@@ -271,7 +307,7 @@ impl EmbeddedEngine {
     }
 
     /// Starts a sequence, unless it has nothing to generate.
-    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Outputs, EngineError> {
+    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
         if prefill {
             sequence.only_first_token();
@@ -285,7 +321,7 @@ impl EmbeddedEngine {
     }
 
     /// Goes on where a prefill worker stopped.
-    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Outputs, EngineError> {
+    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
         let (ask, wanted) = oneshot::channel();
         sequence.role = Role::Decode(Some(ask));
@@ -309,7 +345,8 @@ impl EmbeddedEngine {
     }
 }
 
-type Outputs = BoxStream<'static, EngineOutput>;
+/// The outputs of a sequence, before anything goes wrong.
+type Tokens = BoxStream<'static, EngineOutput>;
 
 impl Engine for EmbeddedEngine {
     fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
@@ -331,12 +368,11 @@ impl Engine for EmbeddedEngine {
                 }
             }
         };
-        started.unwrap_or_else(|error| failed(&error))
+        outputs(started)
     }
 
     fn submit_prefill(&self, request: EngineRequest) -> Outputs {
-        self.run(request, true)
-            .unwrap_or_else(|error| failed(&error))
+        outputs(self.run(request, true))
     }
 
     fn subscribe_kv_events(&self) -> KvEventSubscription {
@@ -353,6 +389,7 @@ impl Engine for EmbeddedEngine {
             cached_blocks: usage.idle,
             total_blocks: self.limits.total_blocks,
             counters: status.counters.lock().clone(),
+            tiers: self.tiers.figures(),
         }
     }
 
@@ -385,15 +422,16 @@ fn ended(reason: FinishReason) -> EngineOutput {
     }
 }
 
-fn failed(error: &EngineError) -> Outputs {
-    match error {
-        EngineError::Stopped => stream::empty().boxed(),
-        _ => stream::iter([ended(FinishReason::Error(error.to_string()))]).boxed(),
+fn outputs(started: Result<Tokens, EngineError>) -> Outputs {
+    match started {
+        Ok(tokens) => tokens.map(Ok).boxed(),
+        Err(EngineError::Stopped) => stream::empty().boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
     }
 }
 
 /// The outputs up to the finish reason, or until the engine is gone.
-fn told(outputs: mpsc::Receiver<EngineOutput>) -> Outputs {
+fn told(outputs: mpsc::Receiver<EngineOutput>) -> Tokens {
     let next = |state: Option<mpsc::Receiver<EngineOutput>>| async {
         let mut outputs = state?;
         let output = outputs.recv().await?;

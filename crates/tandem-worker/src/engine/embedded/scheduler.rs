@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tandem_kv_cache::tier::KvTiers;
 use tandem_kv_cache::{BlockCache, BlockStore};
 
 use super::disagg::FetchResult;
@@ -20,10 +21,11 @@ pub(super) struct Scheduler {
     pub(super) limits: Limits,
     pub(super) cache: Arc<BlockCache>,
     pub(super) store: BlockStore,
+    pub(super) tiers: Arc<KvTiers>,
     pub(super) waiting: VecDeque<Sequence>,
     /// In order of admission.
     pub(super) running: Vec<Sequence>,
-    /// Have their blocks, which are being filled by another worker.
+    /// Have their blocks, which are being filled by another worker or a slower tier.
     pub(super) fetching: Vec<Sequence>,
 }
 
@@ -33,6 +35,15 @@ pub(super) struct Share {
     /// Index in [`Scheduler::running`].
     pub(super) sequence: usize,
     pub(super) tokens: usize,
+}
+
+/// Makes full blocks reusable, and known to the tiers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Committer<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) cache: &'a BlockCache,
+    pub(super) store: &'a BlockStore,
+    pub(super) tiers: &'a KvTiers,
 }
 
 enum Admission {
@@ -60,6 +71,7 @@ impl Scheduler {
 
     /// Decides what the next step computes.
     pub(super) fn plan(&mut self, counters: &mut EngineCounters) -> Vec<Share> {
+        self.land_ready(counters);
         self.make_room(counters);
         let mut left = self.limits.max_batched_tokens;
         let mut shares = Vec::new();
@@ -94,13 +106,13 @@ impl Scheduler {
         let block_size = self.limits.block_size;
         let mut index = 0;
         while index < self.running.len() {
-            let sequence = &mut self.running[index];
+            let sequence = &self.running[index];
             if sequence.tokens.len() <= sequence.blocks.len() * block_size {
                 index += 1;
                 continue;
             }
-            if let Some(block) = self.cache.update(|pool| pool.allocate(1)) {
-                sequence.blocks.extend(block);
+            if let Some(block) = self.allocate(1) {
+                self.running[index].blocks.extend(block);
                 continue;
             }
             let Some(mut youngest) = self.running.pop() else {
@@ -116,44 +128,57 @@ impl Scheduler {
     /// Gives `sequence` blocks for all its tokens, as far as possible with content.
     fn admit(&mut self, sequence: &mut Sequence, counters: &mut EngineCounters) -> Admission {
         let block_size = self.limits.block_size;
-        let hashes = if self.limits.prefix_reuse {
-            sequence.reusable_hashes(block_size)
+        let reusable = if self.limits.prefix_reuse {
+            sequence.reusable(block_size)
         } else {
             Vec::new()
         };
+        let hashes: Vec<_> = reusable.iter().map(|block| block.sequence).collect();
         let needed = sequence.tokens.len().div_ceil(block_size);
-        let blocks = self.cache.update(|pool| {
-            let mut blocks = pool.acquire_prefix(&hashes);
-            let cached = blocks.len();
-            match pool.allocate(needed - cached) {
-                Some(fresh) => blocks.extend(fresh),
-                None => {
-                    pool.release_all(&blocks);
-                    return None;
-                }
+        let held = self.cache.update(|pool| {
+            let held = pool.acquire_prefix(&hashes);
+            if needed - held.len() > pool.available() {
+                pool.release_all(&held);
+                return None;
             }
-            Some((blocks, cached))
+            Some(held)
         });
-        let Some((blocks, cached)) = blocks else {
+        let Some(held) = held else {
             return Admission::NoRoom;
         };
-        sequence.blocks = blocks;
+        let cached = held.len();
+        for (&block, &identity) in held.iter().zip(&reusable) {
+            self.tiers.saw(identity, || self.store.share(block));
+        }
+        // Before others give way to this sequence: that may drive out what it looks for.
+        sequence.onboarding = self.look_below(sequence, &reusable[cached..]);
+        let Some(fresh) = self.allocate(needed - cached) else {
+            self.cache.update(|pool| pool.release_all(&held));
+            return Admission::NoRoom;
+        };
+        sequence.blocks = held;
+        sequence.blocks.extend(fresh);
         sequence.committed = cached;
         sequence.computed = cached * block_size;
-        if !sequence.readmitted {
-            sequence.readmitted = true;
-            let cached_tokens = sequence.computed.min(sequence.prompt_len);
-            counters.requests += 1;
-            counters.prompt_tokens += sequence.prompt_len as u64;
-            counters.cached_prompt_tokens += cached_tokens as u64;
-            if sequence.tokens.len() == sequence.prompt_len {
-                sequence.cached = Some(cached_tokens);
-            }
+        if !sequence.onboarding.is_ready() {
+            return Admission::Fetch;
         }
-        self.ask_for_blocks(sequence, cached)
+        self.land(sequence);
+        sequence.count_admission(counters);
+        self.ask_for_blocks(sequence)
     }
 
-    fn ask_for_blocks(&self, sequence: &mut Sequence, cached: usize) -> Admission {
+    /// What makes full blocks reusable.
+    pub(super) fn committer(&self) -> Committer<'_> {
+        Committer {
+            limits: &self.limits,
+            cache: &self.cache,
+            store: &self.store,
+            tiers: &self.tiers,
+        }
+    }
+
+    fn ask_for_blocks(&self, sequence: &mut Sequence) -> Admission {
         let Role::Decode(ask) = &mut sequence.role else {
             return Admission::Run;
         };
@@ -162,7 +187,7 @@ impl Scheduler {
             return Admission::Run;
         };
         // A failure means that the stream is gone; the next step drops the sequence.
-        ask.send(cached).ok();
+        ask.send(sequence.committed).ok();
         Admission::Fetch
     }
 
@@ -180,7 +205,7 @@ impl Scheduler {
                 }
                 sequence.computed = sequence.prompt_len;
                 counters.remote_prefills += 1;
-                commit(&self.limits, &self.cache, &mut sequence);
+                self.committer().commit(&mut sequence);
             }
             Err(reason) => {
                 *counters.remote_prefill_fallbacks.entry(reason).or_default() += 1;
@@ -190,20 +215,27 @@ impl Scheduler {
     }
 }
 
-/// Makes the full blocks of `sequence` reusable.
-pub(super) fn commit(limits: &Limits, cache: &BlockCache, sequence: &mut Sequence) {
-    let full = sequence.computed / limits.block_size;
-    if !limits.prefix_reuse || full <= sequence.committed {
-        return;
-    }
-    let first = sequence.committed;
-    let identities = sequence.identities(limits.block_size)[first..full].to_vec();
-    cache.update(|pool| {
-        for (block, identity) in sequence.blocks[first..].iter_mut().zip(identities) {
-            *block = pool.commit(*block, identity);
+impl Committer<'_> {
+    /// Makes the full blocks of `sequence` reusable.
+    pub(super) fn commit(&self, sequence: &mut Sequence) {
+        let block_size = self.limits.block_size;
+        let full = sequence.computed / block_size;
+        if !self.limits.prefix_reuse || full <= sequence.committed {
+            return;
         }
-    });
-    sequence.committed = full;
+        let first = sequence.committed;
+        let identities = sequence.identities(block_size)[first..full].to_vec();
+        let blocks = &mut sequence.blocks[first..full];
+        self.cache.update(|pool| {
+            for (block, identity) in blocks.iter_mut().zip(&identities) {
+                *block = pool.commit(*block, *identity);
+            }
+        });
+        for (&block, identity) in blocks.iter().zip(identities) {
+            self.tiers.saw(identity, || self.store.share(block));
+        }
+        sequence.committed = full;
+    }
 }
 
 fn push_share(shares: &mut Vec<Share>, left: &mut usize, (index, sequence): (usize, &Sequence)) {

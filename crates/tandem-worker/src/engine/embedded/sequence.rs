@@ -1,14 +1,15 @@
 //! One request on its way through the engine.
 
+use tandem_kv_cache::tier::Onboarding;
 use tandem_kv_cache::{BlockId, BlockIdentity};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
-use tandem_protocol::kv::{HashScope, SequenceHash, hash_blocks};
+use tandem_protocol::kv::{HashScope, hash_blocks};
 use tokio::sync::{mpsc, oneshot};
 
 use super::limits::Limits;
 use super::model::SamplingDefaults;
 use super::sampling::{Choice, History, Sampler};
-use crate::engine::EngineError;
+use crate::engine::{EngineCounters, EngineError};
 
 /// What is to become of a sequence's blocks.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub(super) struct Sequence {
     pub(super) readmitted: bool,
     /// Prompt tokens that were in a cache; told with the first output.
     pub(super) cached: Option<usize>,
+    /// Blocks on their way from slower tiers: read ahead while it waits, awaited once it is
+    /// admitted.
+    pub(super) onboarding: Onboarding,
     identities: Vec<BlockIdentity>,
     /// Keeps its blocks apart from those of other salts.
     cache_salt: Option<String>,
@@ -82,6 +86,7 @@ impl Sequence {
             committed: 0,
             readmitted: false,
             cached: None,
+            onboarding: Onboarding::default(),
             identities: Vec::new(),
             cache_salt: request.cache_salt,
             sampler,
@@ -119,6 +124,21 @@ impl Sequence {
         self.blocks.clear();
     }
 
+    /// Counts it, once, when it is known how much of its prompt need not be computed.
+    pub(super) fn count_admission(&mut self, counters: &mut EngineCounters) {
+        if self.readmitted {
+            return;
+        }
+        self.readmitted = true;
+        let cached_tokens = self.computed.min(self.prompt_len);
+        counters.requests += 1;
+        counters.prompt_tokens += self.prompt_len as u64;
+        counters.cached_prompt_tokens += cached_tokens as u64;
+        if self.tokens.len() == self.prompt_len {
+            self.cached = Some(cached_tokens);
+        }
+    }
+
     /// Limits the answer to one token, as for a prefill.
     pub(super) fn only_first_token(&mut self) {
         self.role = Role::Prefill;
@@ -140,13 +160,12 @@ impl Sequence {
         &self.identities
     }
 
-    /// Hashes of the full blocks whose content may be reused: at least one token must be
-    /// computed to know what comes next.
-    pub(super) fn reusable_hashes(&mut self, block_size: usize) -> Vec<SequenceHash> {
+    /// The full blocks whose content may be reused: at least one token must be computed to know
+    /// what comes next.
+    pub(super) fn reusable(&mut self, block_size: usize) -> Vec<BlockIdentity> {
         let most = (self.tokens.len() - 1) / block_size;
         let identities = self.identities(block_size);
-        let hashes = identities.iter().map(|identity| identity.sequence);
-        hashes.take(most).collect()
+        identities[..most.min(identities.len())].to_vec()
     }
 
     /// Chooses the next token; `logits` are overwritten.

@@ -9,7 +9,7 @@ use super::disagg;
 use super::kernel::Compute;
 use super::model::{Batch, Decoder, Span};
 use super::sampling::Choice;
-use super::scheduler::{Scheduler, Share, commit};
+use super::scheduler::{Committer, Scheduler, Share};
 use super::sequence::{Role, Sequence};
 use crate::engine::EngineCounters;
 use crate::engine::mock::{MockModel, Work};
@@ -119,7 +119,13 @@ pub(super) fn finish(
         counters.prefill_tokens_computed += of_prompt.min(share.tokens) as u64;
         let complete = completes(share, sequence);
         sequence.computed += share.tokens;
-        commit(&scheduler.limits, &scheduler.cache, sequence);
+        let committer = Committer {
+            limits: &scheduler.limits,
+            cache: &scheduler.cache,
+            store: &scheduler.store,
+            tiers: &scheduler.tiers,
+        };
+        committer.commit(sequence);
         if !complete {
             continue;
         }

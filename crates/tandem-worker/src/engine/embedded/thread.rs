@@ -21,7 +21,12 @@ const STALLED: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) enum Command {
     Submit(Box<Sequence>),
-    Fetched { id: u64, result: FetchResult },
+    Fetched {
+        id: u64,
+        result: FetchResult,
+    },
+    /// Blocks have come from a slower tier: look which sequences can go on.
+    Onboarded,
     Stop,
 }
 
@@ -114,13 +119,14 @@ impl EngineThread {
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Submit(sequence) => {
-                self.scheduler.waiting.push_back(*sequence);
+                self.scheduler.enqueue(*sequence);
                 self.received += 1;
             }
             Command::Fetched { id, result } => {
                 let mut counters = self.status.counters.lock();
                 self.scheduler.fetched(id, result, &mut counters);
             }
+            Command::Onboarded => {}
             Command::Stop => return false,
         }
         true

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tandem_kv_cache::tier::TierError;
+
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -47,10 +49,13 @@ pub enum ModelError {
     /// The compute threads cannot be started.
     #[error("failed to start the compute threads: {0}")]
     Threads(String),
+    /// The KV cache has no place in memory or on disk.
+    #[error(transparent)]
+    Tiers(#[from] TierError),
 }
 
 impl ModelError {
-    pub(super) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(in super::super) fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Read { path, source }
     }

@@ -1,0 +1,3 @@
+//! The operator, from outside.
+
+mod definitions;

@@ -1,0 +1,156 @@
+//! The tiers below the engine's blocks: whose they are, and the ways there and back.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use tandem_kv_cache::tier::{KvTiers, Onboarding, TierBlocks, TierConfig};
+use tandem_kv_cache::{BlockCache, BlockId, BlockIdentity};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::disagg::KvIdentity;
+use super::model::ModelError;
+use super::scheduler::Scheduler;
+use super::sequence::{Role, Sequence};
+use super::step::Model;
+use super::thread::Command;
+use crate::engine::EngineCounters;
+
+/// Changes when blocks of earlier versions must not be used any more.
+const FORMAT: u32 = 1;
+/// Bytes of a file that are hashed at a time.
+const CHUNK: usize = 1 << 20;
+/// Files that say how a model computes, by the ends of their names.
+const MODEL_FILES: [&str; 3] = ["safetensors", "gguf", "json"];
+
+/// Opens the tiers that `config` asks for. Blocks on disk are those of exactly this model: unlike
+/// those of workers that run now, they may come from before its files were replaced.
+pub(super) fn open(
+    config: &TierConfig,
+    (kv, model, directory): (&KvIdentity, &Model, Option<&Path>),
+    cache: &Arc<BlockCache>,
+    commands: &Sender<Command>,
+) -> Result<KvTiers, ModelError> {
+    let weights = match directory.filter(|_| config.disk.is_some()) {
+        Some(directory) => digest(directory)?,
+        None => 0,
+    };
+    let arithmetic = match model {
+        Model::Decoder(_, compute) => format!("{:?}", compute.kernel()),
+        Model::Mock(_) => "none".to_owned(),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let fingerprint = format!(
+        "{FORMAT} {version} {arithmetic} {weights:032x} {}",
+        kv.fingerprint
+    );
+    let blocks = TierBlocks {
+        fingerprint: &fingerprint,
+        shape: kv.shape,
+    };
+    let commands = commands.clone();
+    let wake = move || {
+        // A failure means that the engine has stopped.
+        commands.send(Command::Onboarded).ok();
+    };
+    Ok(KvTiers::open(config, blocks, Arc::clone(cache), wake)?)
+}
+
+/// Hash of every byte of the model's files.
+fn digest(directory: &Path) -> Result<u128, ModelError> {
+    let entries = std::fs::read_dir(directory).map_err(ModelError::read(directory))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(ModelError::read(directory))?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if extension.is_some_and(|extension| MODEL_FILES.contains(&extension)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut hash = Xxh3::new();
+    for path in paths {
+        let bytes = digest_file(&path, &mut hash).map_err(ModelError::read(&path))?;
+        hash.update(&bytes.to_le_bytes());
+    }
+    Ok(hash.digest128())
+}
+
+fn digest_file(path: &PathBuf, hash: &mut Xxh3) -> std::io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut total = 0;
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(total),
+            count => {
+                hash.update(&chunk[..count]);
+                total += count as u64;
+            }
+        }
+    }
+}
+
+impl Scheduler {
+    /// Lets a new sequence wait, and reads what it will need meanwhile.
+    pub(super) fn enqueue(&mut self, mut sequence: Sequence) {
+        // The blocks of a remote prefill come over the network.
+        let local = !matches!(sequence.role, Role::Decode(_));
+        if self.limits.prefix_reuse && local && !self.tiers.is_empty() {
+            let wanted = sequence.reusable(self.limits.block_size);
+            let hashes: Vec<_> = wanted.iter().map(|block| block.sequence).collect();
+            let here = self.cache.update(|pool| pool.prefix(&hashes).len());
+            sequence.onboarding = self.tiers.read_ahead(&wanted[here..]);
+        }
+        self.waiting.push_back(sequence);
+    }
+
+    /// Looks for the blocks that the device does not have.
+    pub(super) fn look_below(&self, sequence: &Sequence, wanted: &[BlockIdentity]) -> Onboarding {
+        match sequence.role {
+            Role::Decode(Some(_)) => self.tiers.in_memory(wanted),
+            _ => self.tiers.onboard(wanted, &sequence.onboarding),
+        }
+    }
+
+    /// Takes blocks from the pool; what they held goes to the tiers.
+    pub(super) fn allocate(&mut self, count: usize) -> Option<Vec<BlockId>> {
+        let allocated = self.cache.update(|pool| pool.allocate_evicting(count))?;
+        if !allocated.evicted.is_empty() && !self.tiers.is_empty() {
+            let evicted = allocated.evicted.into_iter().rev();
+            let evicted = evicted.filter_map(|(block, identity)| {
+                let data = self.store.take(block)?;
+                Some((identity, data))
+            });
+            self.tiers.evicted(evicted.collect());
+        }
+        Some(allocated.blocks)
+    }
+
+    /// Lets those sequences run whose blocks have come from the tiers, or will not come.
+    pub(super) fn land_ready(&mut self, counters: &mut EngineCounters) {
+        let ready = |sequence: &mut Sequence| {
+            !sequence.onboarding.is_empty() && sequence.onboarding.is_ready()
+        };
+        let ready: Vec<_> = self.fetching.extract_if(.., ready).collect();
+        for mut sequence in ready {
+            self.land(&mut sequence);
+            sequence.count_admission(counters);
+            self.running.push(sequence);
+        }
+    }
+
+    /// Puts the blocks that came from the tiers into those of the sequence.
+    pub(super) fn land(&mut self, sequence: &mut Sequence) {
+        let onboarding = std::mem::take(&mut sequence.onboarding);
+        let data = self.tiers.take(onboarding);
+        let landed = sequence.committed + data.len();
+        for (&block, data) in sequence.blocks[sequence.committed..].iter().zip(data) {
+            self.store.install(block, data);
+        }
+        sequence.computed = landed * self.limits.block_size;
+        self.committer().commit(sequence);
+    }
+}
