@@ -63,6 +63,7 @@ unit: servers $(MILVUS)/installed ## Unit, property and component tests
 
 e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours
 	$(CARGO) build --bin tandem
+	$(CARGO) build --package tandem-operator --example api_server
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 
 bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
