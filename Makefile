@@ -68,6 +68,7 @@ unit: servers $(MILVUS)/installed ## Unit, property and component tests
 
 e2e-test: $(VENV)/installed $(DYNAMO)/installed $(MILVUS)/installed $(KUBERNETES)/installed servers ## Drive real tandem processes with real clients, and NVIDIA Dynamo with ours (E2E_PROFILE=local or dynamo: the guides' cases only)
 	$(CARGO) build --bin tandem
+	$(CARGO) build --package tandem-operator --example api_server
 ifeq ($(E2E_PROFILE),)
 	$(PYTHON) -m pytest -q e2e $(E2E_FLAGS)
 else

@@ -8,9 +8,9 @@ use tandem_runtime::telemetry::LogFormat;
 use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 
 use crate::commands::{
-    classify::ClassifyArgs, config::ConfigArgs, crds::CrdsArgs, eval::EvalArgs, frontend::FrontendCommandArgs,
-    gateway::GatewayCommandArgs, route::RouteArgs, router::RouterArgs, up::UpArgs,
-    worker::WorkerCommandArgs,
+    classify::ClassifyArgs, config::ConfigArgs, crds::CrdsArgs, eval::EvalArgs,
+    frontend::FrontendCommandArgs, gateway::GatewayCommandArgs, operator::OperatorCommandArgs,
+    route::RouteArgs, router::RouterArgs, up::UpArgs, worker::WorkerCommandArgs,
 };
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Router(Box<RouterArgs>),
     /// Run the semantic router as a reverse proxy in front of OpenAI-compatible servers
     Gateway(Box<GatewayCommandArgs>),
+    /// Run the operator: make a Kubernetes cluster match its graphs of components
+    Operator(Box<OperatorCommandArgs>),
     /// Classify a text: domain, jailbreak, personal data
     Classify(ClassifyArgs),
     /// Score the encoder on labelled validation sets

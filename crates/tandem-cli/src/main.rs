@@ -45,6 +45,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Worker(worker) => commands::worker::run(&worker),
         Command::Router(router) => commands::router::run(&router),
         Command::Gateway(gateway) => commands::gateway::run(&gateway),
+        Command::Operator(operator) => commands::operator::run(&operator),
         Command::Classify(classify) => commands::classify::run(&classify),
         Command::Eval(eval) => commands::eval::run(&eval),
         Command::Route(route) => commands::route::run(&route),

@@ -19,6 +19,7 @@ pub(crate) fn export(args: &Args) -> Option<Export> {
         | Command::Eval(_)
         | Command::Route(_)
         | Command::Config(_)
+        | Command::Operator(_)
         | Command::Crds(_) => return None,
     };
     let configured = configured.and_then(commands::configured_tracing);

@@ -4,4 +4,12 @@
 //! Knows the Kubernetes API and the custom resources of NVIDIA Dynamo, and nothing of language
 //! models, requests or tokens.
 
+mod controller;
 pub mod crd;
+mod leader;
+mod metrics;
+mod operator;
+pub mod reconcile;
+
+pub use leader::Election;
+pub use operator::{Operator, OperatorArgs, OperatorError, connect};

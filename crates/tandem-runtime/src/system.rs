@@ -66,19 +66,21 @@ impl Health {
 }
 
 /// Answers on `listener` until `lifecycle` stops: `/health` says whether the process can serve,
-/// `/live` whether it runs, `/metrics` what it did.
+/// `/live` whether it runs, `/metrics` what it did. `/readyz` and `/healthz` are the names that
+/// the first two have in Kubernetes.
 pub async fn run(
     listener: TcpListener,
     health: Health,
     metrics: Arc<Registry>,
     lifecycle: Lifecycle,
 ) {
+    let ready = get(async |State(health): State<Health>| health.answer());
+    let live = get(async || Json(json!({"status": "live"})));
     let router = Router::new()
-        .route(
-            "/health",
-            get(async |State(health): State<Health>| health.answer()),
-        )
-        .route("/live", get(async || Json(json!({"status": "live"}))))
+        .route("/health", ready.clone())
+        .route("/readyz", ready)
+        .route("/live", live.clone())
+        .route("/healthz", live)
         .route(
             "/metrics",
             get(async move || {

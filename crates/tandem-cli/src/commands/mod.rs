@@ -6,6 +6,7 @@ pub(crate) mod crds;
 pub(crate) mod eval;
 pub(crate) mod frontend;
 pub(crate) mod gateway;
+pub(crate) mod operator;
 mod reload;
 pub(crate) mod route;
 pub(crate) mod router;
@@ -29,9 +30,16 @@ use tokio::net::TcpListener;
 use crate::args::CacheArgs;
 use crate::shipped::NANO_ENCODER;
 
-/// Runs a role of the binary on a runtime of its own.
+/// Runs a role of the binary on a runtime of its own, with a thread for each core.
 fn block_on(role: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    block_on_runtime(&mut tokio::runtime::Builder::new_multi_thread(), role)
+}
+
+fn block_on_runtime(
+    builder: &mut tokio::runtime::Builder,
+    role: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let runtime = builder
         .enable_all()
         .build()
         .context("failed to start the async runtime")?;

@@ -1,5 +1,10 @@
 //! One component of a graph, and the resource that is one component alone.
 
+#![expect(
+    unreachable_pub,
+    reason = "`KubeSchema` makes public structs where nobody reaches them"
+)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{EnvVar, Probe, ResourceClaim};

@@ -1,6 +1,11 @@
 //! The number of replicas of one component of a graph, as a resource of its own, so that whatever
 //! scales Deployments can scale it.
 
+#![expect(
+    unreachable_pub,
+    reason = "`KubeSchema` makes public structs where nobody reaches them"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
