@@ -29,7 +29,6 @@ from raw_http import EventStream
 from tandem_process import MODEL, Tandem
 
 GOAL = 3.0
-PROMPTS = 12
 SENTENCES = 160
 TIERS = ("host", "disk")
 ROWS = {
@@ -93,15 +92,17 @@ def settle(server: Tandem, directory: Path, blocks: int) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def measure(plain: Tandem, tiered: Tandem, directory: Path, rounds: int) -> dict[str, list[float]]:
-    topics = [f"story {i:02}" for i in range(PROMPTS)]
+def measure(
+    plain: Tandem, tiered: Tandem, directory: Path, args: argparse.Namespace
+) -> dict[str, list[float]]:
+    topics = [f"story {i:02}" for i in range(args.prompts)]
     first = [(ask(plain, topic), ask(tiered, topic)) for topic in topics]
     tokens = statistics.median_low([one.prompt_tokens for one, _ in first])
     blocks = sum(one.prompt_tokens // BLOCK_SIZE for one, _ in first)
-    print(f"{PROMPTS} prompts of {tokens} tokens, {blocks} blocks\n")
+    print(f"{len(topics)} prompts of {tokens} tokens, {blocks} blocks\n")
     times: dict[str, list[float]] = {name: [] for name in ROWS}
     rng = random.Random(7)
-    for _ in range(rounds):
+    for _ in range(args.rounds):
         for topic in rng.sample(topics, len(topics)):
             settle(tiered, directory, blocks)
             before = onboarded(tiered)
@@ -145,12 +146,13 @@ def report(times: dict[str, list[float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", type=Path, required=True, help="a release build of tandem")
+    parser.add_argument("--prompts", type=int, default=12, help="prompts; the KV cache holds a quarter")
     parser.add_argument("--rounds", type=int, default=4, help="times that each prompt is asked again")
     args = parser.parse_args()
     if not args.binary.is_file():
         raise SystemExit(f"{args.binary} does not exist")
-    blocks = PROMPTS * 128
-    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory(dir=".") as disk:
+    blocks = args.prompts * 123
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as disk:
         flags = ("--port", "0", "--frontend-port", "0", "--log", "warn", "--cache-dir", cache)
         flags += ("--workers", "both=1", "--kv-blocks", str(blocks // 4))
         tiers = ("--kv-host-cache-gb", str(blocks // 2 * BLOCK_BYTES / GIB))
@@ -160,7 +162,7 @@ def main() -> None:
         with Tandem(binary, "up", *flags) as plain, Tandem(binary, "up", *flags, *tiers) as tiered:
             plain.wait_until_ready()
             tiered.wait_until_ready()
-            report(measure(plain, tiered, Path(disk), args.rounds))
+            report(measure(plain, tiered, Path(disk), args))
 
 
 if __name__ == "__main__":

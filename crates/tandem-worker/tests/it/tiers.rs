@@ -92,6 +92,10 @@ fn blocks(requests: &[EngineRequest]) -> usize {
         .sum()
 }
 
+fn reversed<T: Clone>(items: &[T]) -> Vec<T> {
+    items.iter().rev().cloned().collect()
+}
+
 #[tokio::test]
 async fn tiers_change_nothing() {
     let requests = requests();
@@ -101,7 +105,7 @@ async fn tiers_change_nothing() {
     let host_only = tiers(MANY, None);
     let disk_only = tiers(0, Some(&directory.path().join("disk")));
     // The rest is on disk.
-    let both = tiers(8 * BLOCK, Some(&directory.path().join("both")));
+    let both = tiers(24 * BLOCK, Some(&directory.path().join("both")));
     for (tiers, places) in [
         (host_only, vec![StorageTier::HostPinned]),
         (disk_only, vec![StorageTier::Disk]),
@@ -113,7 +117,10 @@ async fn tiers_change_nothing() {
                 max_sequences,
                 ..small(tiers.clone())
             });
-            for _ in 0..3 {
+            assert_eq!(answer_all(&engine, &requests).await, expect);
+            // The latest first: a turn in the same order finds nothing in what is too small for all.
+            let (requests, expect) = (reversed(&requests), reversed(&expect));
+            for _ in 0..2 {
                 assert_eq!(answer_all(&engine, &requests).await, expect);
             }
             let load = engine.load();
@@ -254,14 +261,13 @@ async fn tiers_and_remote_prefill_go_together() {
     )
     .await;
     let directory = tempfile::tempdir().unwrap();
-    let decode = engine(small(tiers(8 * BLOCK, Some(directory.path()))));
+    let decode = engine(small(tiers(24 * BLOCK, Some(directory.path()))));
     let requests = requests();
     let expect = reference(&requests).await;
-    for _ in 0..2 {
-        for (request, expect) in requests.iter().zip(&expect) {
-            let second_leg = prefill.prefill(request).await;
-            assert_eq!(&answer(decode.submit(second_leg)).await, expect);
-        }
+    let both_ways = requests.iter().zip(&expect);
+    for (request, expect) in both_ways.clone().chain(both_ways.rev()) {
+        let second_leg = prefill.prefill(request).await;
+        assert_eq!(&answer(decode.submit(second_leg)).await, expect);
     }
     let counters = decode.load().counters;
     assert_eq!(counters.prefill_tokens_computed, 0);
