@@ -108,7 +108,9 @@ impl RouterEvent {
 }
 
 /// Where a worker keeps blocks, as Dynamo 1.6.1 names it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum StorageTier {
     /// Memory of the accelerator.
