@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--binary", type=Path, default=root / "target/debug/tandem", help="the binary under test"
     )
+    parser.addoption("--vllm", type=Path, help="environment of a real vLLM; its tests need one")
     parser.addoption(
         "--outage", type=float, help="seconds that etcd and NATS are away; some lease times if unset"
     )
@@ -39,6 +40,8 @@ def pytest_runtest_call(item: pytest.Item):
     """Nothing may hang: a test that takes too long fails where it is."""
 
     timeout = TEST_TIMEOUT + int(item.config.getoption("--outage") or 0)
+    if item.config.getoption("--vllm"):
+        timeout += 600  # A real engine takes minutes to start.
 
     def expired(*_: object) -> None:
         raise TimeoutError(f"{item.name} took longer than {timeout} s")
