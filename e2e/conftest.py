@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--binary", type=Path, default=root / "target/debug/tandem", help="the binary under test"
     )
+    parser.addoption("--vllm", type=Path, help="environment of a real vLLM; its tests need one")
     parser.addoption(
         "--outage", type=float, help="seconds that etcd and NATS are away; some lease times if unset"
     )
@@ -50,6 +51,8 @@ def pytest_runtest_call(item: pytest.Item):
     timeout = TEST_TIMEOUT + int(item.config.getoption("--outage") or 0)
     if item.config.getoption("--profile") == "dynamo":
         timeout += CLUSTER_TIMEOUT
+    if item.config.getoption("--vllm"):
+        timeout += 600  # A real engine takes minutes to start.
 
     def expired(*_: object) -> None:
         raise TimeoutError(f"{item.name} took longer than {timeout} s")

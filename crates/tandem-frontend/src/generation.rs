@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::choice::Outputs;
 use crate::error::FrontendError;
+use crate::joined_prefill::{JoinedPrefill, Progress};
 use crate::metrics::{Fallback, FallbackLabels, Metrics, ModelLabels};
 use crate::model_registry::Model;
 use crate::prefill_policy::PrefillPolicy;
@@ -63,9 +64,11 @@ impl Dispatcher {
                 model,
                 request,
                 origin,
+                alone: false,
             },
             leg: None,
             lost: Vec::new(),
+            refused: None,
             moves: 0,
             finished: false,
         };
@@ -95,12 +98,32 @@ impl Dispatcher {
     }
 }
 
+impl Dispatcher {
+    /// The next answer of a leg, while its prefill worker is kept an eye on.
+    async fn next_of(&self, leg: &mut DecodeLeg) -> Next {
+        while let Some(prefill) = &mut leg.prefill {
+            tokio::select! {
+                answer = self.next(&mut leg.responses, &leg.chosen) => return Next::Answer(answer),
+                progress = prefill.next() => match progress {
+                    Progress::Going => {}
+                    // Without the blocks, the decode worker would wait for them in vain.
+                    Progress::Failed if !leg.started => return Next::PrefillFailed,
+                    Progress::Done | Progress::Failed => leg.prefill = None,
+                },
+            }
+        }
+        Next::Answer(self.next(&mut leg.responses, &leg.chosen).await)
+    }
+}
+
 /// A sequence that is being generated.
 struct Generation {
     job: Job,
     leg: Option<DecodeLeg>,
     /// Workers that were lost while they served this request, or did not take it.
     lost: Vec<u64>,
+    /// What the last worker said that did not take it.
+    refused: Option<WorkerFailure>,
     /// Times that the request went on elsewhere after it had begun.
     moves: u32,
     finished: bool,
@@ -114,6 +137,8 @@ struct Job {
     /// What the next worker would have to do: grows by what was generated so far.
     request: EngineRequest,
     origin: Origin,
+    /// Whether no prefill worker is asked any more.
+    alone: bool,
 }
 
 /// A worker at work. Dropping it stops the worker.
@@ -121,6 +146,24 @@ struct DecodeLeg {
     responses: Responses,
     chosen: Chosen,
     started: bool,
+    /// A prefill worker that was started at the same time.
+    prefill: Option<JoinedPrefill>,
+}
+
+/// Who computes a prompt, if not the decode worker.
+enum RemotePrefill {
+    Nobody,
+    /// A prefill worker has, and hands this over. It is of use once: who reads the blocks frees
+    /// them.
+    Done(Value),
+    /// A prefill worker does, while the decode worker waits for the blocks.
+    Joined(JoinedPrefill),
+}
+
+/// What comes next of a leg.
+enum Next {
+    Answer(Option<Result<Bytes, CallError>>),
+    PrefillFailed,
 }
 
 impl Generation {
@@ -136,15 +179,21 @@ impl Generation {
                 }
             }
             let leg = self.leg.as_mut()?;
-            let error = match self
-                .job
-                .dispatcher
-                .next(&mut leg.responses, &leg.chosen)
-                .await
-            {
-                Some(Ok(bytes)) => return Some(self.receive(&bytes)),
-                Some(Err(error)) => error,
-                None => CallError::StreamEnded,
+            let error = match self.job.dispatcher.next_of(leg).await {
+                Next::Answer(Some(Ok(bytes))) => match self.receive(&bytes).transpose() {
+                    Some(output) => return Some(output),
+                    None => continue,
+                },
+                Next::PrefillFailed => {
+                    self.leg = None;
+                    self.job.alone = true;
+                    if let Err(error) = self.job.without_prefill(Fallback::call_failed) {
+                        return Some(self.fail(error));
+                    }
+                    continue;
+                }
+                Next::Answer(Some(Err(error))) => error,
+                Next::Answer(None) => CallError::StreamEnded,
             };
             let worker = leg.chosen.instance.instance_id;
             self.leg = None;
@@ -155,7 +204,8 @@ impl Generation {
         }
     }
 
-    fn receive(&mut self, bytes: &Bytes) -> Result<EngineOutput, FrontendError> {
+    /// What the worker says; nothing if it does not take the request and another may.
+    fn receive(&mut self, bytes: &Bytes) -> Result<Option<EngineOutput>, FrontendError> {
         let annotated = match compact::decode(bytes) {
             Ok(annotated) => annotated,
             Err(error) => {
@@ -166,7 +216,10 @@ impl Generation {
             }
         };
         if let Some(failure) = annotated.failure() {
-            return self.fail(FrontendError::Worker(failure));
+            return match self.pass_on(failure) {
+                None => Ok(None),
+                Some(failure) => self.fail(FrontendError::Worker(failure)),
+            };
         }
         let output = annotated.data.unwrap_or_default();
         if let Some(leg) = &mut self.leg
@@ -174,6 +227,7 @@ impl Generation {
             && !std::mem::replace(&mut leg.started, true)
         {
             leg.chosen.prefill_completed();
+            self.refused = None;
         }
         if output.finish_reason.is_some() {
             self.finished = true;
@@ -181,7 +235,20 @@ impl Generation {
         } else {
             self.remember(&output);
         }
-        Ok(output)
+        Ok(Some(output))
+    }
+
+    /// Lets another worker be asked if this one is too busy to begin; else it is a failure.
+    fn pass_on(&mut self, failure: WorkerFailure) -> Option<WorkerFailure> {
+        match &self.leg {
+            Some(leg) if !leg.started && failure.kind == ErrorKind::Overloaded => {
+                self.lost.push(leg.chosen.instance.instance_id);
+            }
+            _ => return Some(failure),
+        }
+        self.leg = None;
+        self.refused = Some(failure);
+        None
     }
 
     /// Adds what was generated to the prompt, so that another worker could go on from here.
@@ -219,23 +286,40 @@ impl Generation {
 
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
         let prompt = self.job.model.prompt(&self.job.request);
-        self.job.request.disaggregated_params = self.job.remote_prefill(&prompt).await?;
+        let mut remote = self.job.remote_prefill(&prompt).await?;
         loop {
             let choice = WorkerChoice {
                 request_id: &self.job.origin.request_id,
                 prompt: &prompt,
-                remote_prefill: self.job.request.disaggregated_params.is_some(),
+                remote_prefill: !matches!(remote, RemotePrefill::Nobody),
                 excluded: &self.lost,
             };
             let model = &self.job.model;
-            let chosen = model.decode.choose(choice);
-            let chosen = chosen.map_err(|none| none.error(&model.card.display_name))?;
+            let chosen = model.decode.choose(choice).map_err(|none| {
+                let busy = self.refused.take().map(FrontendError::Worker);
+                busy.unwrap_or_else(|| none.error(&model.card.display_name))
+            })?;
+            self.job.request.disaggregated_params = None;
+            self.job.request.bootstrap_info = None;
+            let prefill = match remote {
+                RemotePrefill::Nobody => None,
+                RemotePrefill::Done(params) => {
+                    self.job.request.disaggregated_params = Some(params);
+                    None
+                }
+                RemotePrefill::Joined(prefill) => {
+                    self.job.request.bootstrap_info = Some(prefill.info.clone());
+                    Some(prefill)
+                }
+            };
+            let was_remote = prefill.is_some() || self.job.request.disaggregated_params.is_some();
             match self.job.call(&chosen, &self.job.request).await {
                 Ok(responses) => {
                     return Ok(DecodeLeg {
                         responses,
                         chosen,
                         started: false,
+                        prefill,
                     });
                 }
                 Err(CallError::Refused(message)) => {
@@ -252,6 +336,11 @@ impl Generation {
                     let worker = chosen.instance.instance_id;
                     drop(chosen);
                     self.lose(worker, &error);
+                    // The lost worker may have read the blocks, and with that freed them.
+                    remote = match was_remote {
+                        true => self.job.remote_prefill(&prompt).await?,
+                        false => RemotePrefill::Nobody,
+                    };
                 }
             }
         }
@@ -259,33 +348,36 @@ impl Generation {
 }
 
 impl Job {
-    /// Lets a prefill worker compute the prompt; `None` if the decode worker shall do it.
-    async fn remote_prefill(&self, prompt: &Prompt) -> Result<Option<Value>, FrontendError> {
+    /// Lets a prefill worker compute the prompt, unless the decode worker shall do it.
+    async fn remote_prefill(&self, prompt: &Prompt) -> Result<RemotePrefill, FrontendError> {
         let policy = &self.dispatcher.prefill_policy;
         let pool = self.model.prefill.load_full();
-        if pool.is_none() && !policy.enforced {
-            return Ok(None);
+        if self.alone || pool.is_none() && !policy.enforced {
+            return Ok(RemotePrefill::Nobody);
         }
         let metrics = &self.dispatcher.metrics;
         if policy.is_short(self.model.decode.least_uncached(prompt)) {
             metrics.local_prefills.get_or_create(&self.labels).inc();
-            return Ok(None);
+            return Ok(RemotePrefill::Nobody);
         }
         let computed = match pool {
             Some(pool) => self.prefill_leg(&pool, prompt).await,
             None => Err(Fallback::no_worker),
         };
         match computed {
-            Ok(params) => {
+            Ok(remote) => {
                 metrics.remote_prefills.get_or_create(&self.labels).inc();
-                Ok(Some(params))
+                Ok(remote)
             }
-            Err(reason) => self.without_prefill(reason),
+            Err(reason) => {
+                self.without_prefill(reason)?;
+                Ok(RemotePrefill::Nobody)
+            }
         }
     }
 
     /// Leaves the prompt to the decode worker, if that is allowed.
-    fn without_prefill(&self, reason: Fallback) -> Result<Option<Value>, FrontendError> {
+    fn without_prefill(&self, reason: Fallback) -> Result<(), FrontendError> {
         let enforced = self.dispatcher.prefill_policy.enforced;
         warn!(
             request_id = %self.origin.request_id,
@@ -299,14 +391,14 @@ impl Job {
             let model = self.model.card.display_name.clone();
             return Err(FrontendError::NoPrefill(model));
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn prefill_leg(
         &self,
         pool: &Arc<WorkerPool>,
         prompt: &Prompt,
-    ) -> Result<Value, Fallback> {
+    ) -> Result<RemotePrefill, Fallback> {
         let choice = WorkerChoice {
             request_id: &self.origin.request_id,
             prompt,
@@ -331,6 +423,16 @@ impl Job {
             pool.inhibit(worker);
             Fallback::call_failed
         };
+        if let Some(endpoint) = pool.bootstrap(worker) {
+            let info = crate::joined_prefill::meeting(&endpoint);
+            let request = EngineRequest {
+                bootstrap_info: Some(info.clone()),
+                ..self.request.clone()
+            };
+            let responses = self.call(&chosen, &request).await.map_err(lost)?;
+            let joined = JoinedPrefill::new(info, responses, chosen);
+            return Ok(RemotePrefill::Joined(joined));
+        }
         let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
         let first = self
             .dispatcher
@@ -343,6 +445,7 @@ impl Job {
             .map_err(|_| Fallback::no_params)?
             .data
             .and_then(|output| output.disaggregated_params)
+            .map(RemotePrefill::Done)
             .ok_or(Fallback::no_params)
     }
 

@@ -14,6 +14,7 @@ pub mod config;
 mod error;
 mod generation;
 mod handlers;
+mod joined_prefill;
 mod kv_feed;
 mod load;
 mod metrics;

@@ -1,6 +1,6 @@
 //! Which models are served, kept up to date from the model cards in discovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -13,7 +13,7 @@ use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
 use tandem_runtime::component::MODEL_CARD_ROOT;
 use tandem_runtime::discovery::DiscoveryEvent;
 use tandem_runtime::{EndpointId, Lifecycle};
-use tandem_tokenizer::model_card::ModelType;
+use tandem_tokenizer::model_card::{DisaggregatedEndpoint, ModelType};
 use tandem_tokenizer::{ChatTemplate, Error, ModelCard, Tokenizer};
 use tracing::{info, warn};
 
@@ -197,6 +197,25 @@ impl Follower {
         if let Some((endpoint, card)) = self.card_of(name, true) {
             self.add_prefill(&model, &endpoint, &card);
         }
+        if let Some(pool) = model.prefill.load_full() {
+            pool.set_bootstraps(self.bootstraps(name));
+        }
+    }
+
+    /// Where the prefill workers of a model are met.
+    fn bootstraps(&self, name: &str) -> HashMap<u64, DisaggregatedEndpoint> {
+        let cards = self.cards.iter().filter(|(_, (_, card))| {
+            card.display_name == name && card.model_type.contains(ModelType::PREFILL)
+        });
+        cards
+            .filter_map(|(key, (_, card))| {
+                let (_, instance_id) = EndpointId::from_key(key)?;
+                Some((
+                    instance_id,
+                    card.runtime_config.disaggregated_endpoint.clone()?,
+                ))
+            })
+            .collect()
     }
 
     fn add_prefill(&self, model: &Model, endpoint: &EndpointId, card: &ModelCard) {

@@ -164,6 +164,7 @@ fn prepare(
         eos_token_ids: model.eos_token_ids.clone(),
         mdc_sum: Some(card.mdcsum()),
         cache_salt: sampling.cache_salt().map(str::to_owned),
+        priority: sampling.priority,
         ..EngineRequest::default()
     };
     Ok(Prepared {

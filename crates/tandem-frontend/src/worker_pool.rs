@@ -2,6 +2,7 @@
 
 mod factory;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use tandem_protocol::engine::RouterConfigOverride;
 use tandem_protocol::load::ActiveSequenceChange;
 use tandem_runtime::instances::Instances;
 use tandem_runtime::{EndpointId, Instance, InstanceWatch, Lifecycle};
+use tandem_tokenizer::model_card::DisaggregatedEndpoint;
 use tracing::info;
 
 use crate::busy::BusyMonitor;
@@ -38,6 +40,8 @@ pub(crate) struct WorkerPool {
     replicas: Option<ReplicaSync>,
     next_request: AtomicU64,
     prefill: Mutex<PrefillFit>,
+    /// Where decode workers meet the workers of this pool, by instance.
+    bootstraps: Mutex<HashMap<u64, DisaggregatedEndpoint>>,
     lifecycle: Lifecycle,
 }
 
@@ -115,6 +119,16 @@ impl WorkerPool {
     /// Tokens per KV block.
     pub(crate) fn block_size(&self) -> usize {
         self.router.config().block_size
+    }
+
+    /// Where decode workers meet a worker of this pool, if both are started at once.
+    pub(crate) fn bootstrap(&self, instance_id: u64) -> Option<DisaggregatedEndpoint> {
+        self.bootstraps.lock().get(&instance_id).cloned()
+    }
+
+    /// Replaces what is known of where workers are met.
+    pub(crate) fn set_bootstraps(&self, endpoints: HashMap<u64, DisaggregatedEndpoint>) {
+        *self.bootstraps.lock() = endpoints;
     }
 
     /// Stops following the workers.

@@ -164,6 +164,14 @@ pub struct Lagged {
 }
 
 impl KvEventSubscription {
+    /// `snapshot`, then what is sent to `live`.
+    pub fn new(snapshot: Vec<KvEvent>, live: broadcast::Receiver<KvEvent>) -> Self {
+        Self {
+            snapshot: snapshot.into(),
+            live,
+        }
+    }
+
     /// A subscription that never yields anything, for engines without KV events.
     pub fn silent() -> Self {
         Self {

@@ -40,6 +40,10 @@ pub struct EngineRequest {
     /// serving. Opaque to everyone but the two workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disaggregated_params: Option<Value>,
+    /// Where the two parts of a request meet that are started at the same time; `None` unless they
+    /// are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bootstrap_info: Option<BootstrapInfo>,
     /// Data-parallel rank.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dp_rank: Option<u32>,
@@ -47,9 +51,25 @@ pub struct EngineRequest {
     /// ignores it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_salt: Option<String>,
+    /// Which requests go first, the lower ones, for engines that know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
     /// Engine-specific extras.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_args: Option<Value>,
+}
+
+/// Where a decode worker finds the prompt's KV blocks while a prefill worker still computes them, as
+/// SGLang has it. Known to Dynamo from version 1.6.1 on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BootstrapInfo {
+    /// Host of the prefill worker's engine.
+    pub bootstrap_host: String,
+    /// Port of the prefill worker's engine.
+    pub bootstrap_port: u16,
+    /// Number that both parts of the request know, and no other request does.
+    pub bootstrap_room: u64,
 }
 
 /// Per-request overrides of the KV router's settings.

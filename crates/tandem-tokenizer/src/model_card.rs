@@ -156,9 +156,22 @@ pub struct RuntimeConfig {
     /// Data-parallel ranks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_parallel_size: Option<u32>,
+    /// Where decode workers meet a prefill worker's engine; absent unless both parts of a request
+    /// are started at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disaggregated_endpoint: Option<DisaggregatedEndpoint>,
     /// Members that other versions add.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// Where decode workers meet a prefill worker's engine, in the form of Dynamo 1.6.1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisaggregatedEndpoint {
+    /// Host.
+    pub bootstrap_host: String,
+    /// Port.
+    pub bootstrap_port: u16,
 }
 
 /// What a model directory does not say.

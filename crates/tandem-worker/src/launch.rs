@@ -8,12 +8,13 @@ use std::time::Duration;
 use tandem_kv_cache::transfer;
 use tandem_runtime::Lifecycle;
 use tandem_tokenizer::ModelCard;
-use tandem_tokenizer::model_card::RuntimeConfig;
+use tandem_tokenizer::model_card::{DisaggregatedEndpoint, RuntimeConfig};
 use tokio::net::TcpListener;
 
 use crate::engine::Engine;
 use crate::engine::embedded::model::ModelError;
 use crate::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+use crate::engine::external::{ExternalConfig, ExternalEngine, ExternalError};
 use crate::engine::mock::MockConfig;
 use crate::serve::{Planes, RunningWorker, ServeError, WorkerRole};
 
@@ -39,6 +40,8 @@ pub struct WorkerOptions {
     pub engine: EmbeddedConfig,
     /// Runs a mock of the model instead of the model.
     pub mock: Option<MockConfig>,
+    /// Has an engine outside this process run the model.
+    pub external: Option<ExternalConfig>,
 }
 
 /// Why a worker could not start.
@@ -47,6 +50,9 @@ pub enum LaunchError {
     /// The model cannot be run.
     #[error("{0}")]
     Model(#[from] ModelError),
+    /// The engine outside this process does not serve.
+    #[error("{0}")]
+    External(#[from] ExternalError),
     /// The address for KV transfers is not usable.
     #[error("failed to listen for KV transfers on {host}: {source}")]
     Transfer {
@@ -63,7 +69,7 @@ pub enum LaunchError {
     Crashed,
 }
 
-/// A worker with the embedded or the mock engine.
+/// A worker with its engine.
 pub struct Worker {
     engine: Arc<dyn Engine>,
     running: RunningWorker,
@@ -76,33 +82,13 @@ impl Worker {
     /// # Errors
     /// The model cannot be run, or the worker cannot be reached or registered.
     pub async fn launch(options: WorkerOptions, planes: Planes) -> Result<Self, LaunchError> {
-        let WorkerOptions {
-            directory,
-            card,
-            role,
-            namespace,
-            transfer_host,
-            transfer,
-            mut engine,
-            mock,
-        } = options;
+        let role = options.role;
+        let namespace = options.namespace.clone();
         let transfers = Lifecycle::new();
-        let listener = match role {
-            WorkerRole::Prefill if transfer => Some(listen(transfer_host, &mut engine).await?),
-            WorkerRole::Prefill | WorkerRole::Decode => None,
+        let (engine, card) = match options.external.clone() {
+            Some(external) => outside(options.card, external).await?,
+            None => inside(options, &transfers).await?,
         };
-        let load = move || match mock {
-            None => EmbeddedEngine::load(&directory, engine),
-            Some(mock) => EmbeddedEngine::mock(&directory, mock, engine),
-        };
-        let engine = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|_| LaunchError::Crashed)??;
-        if let (Some(listener), Some(leases)) = (listener, engine.leases()) {
-            let stop = transfers.stopping().clone();
-            transfers.spawn_to_end(transfer::serve(listener, leases, stop));
-        }
-        let engine: Arc<dyn Engine> = Arc::new(engine);
         let card = with_capacity(card, &*engine);
         let running =
             RunningWorker::start(Arc::clone(&engine), card, role, &namespace, planes).await?;
@@ -131,11 +117,62 @@ impl Worker {
         self.running.leave().await;
     }
 
-    /// Lets the requests in flight finish, then stops.
+    /// Lets the requests in flight finish, then stops, and the engine after that.
     pub async fn stop(self) {
         self.running.stop().await;
         self.transfers.stopping().cancel();
+        self.engine.stop().await;
     }
+}
+
+/// An engine in this process; `transfers` hands its blocks over.
+async fn inside(
+    options: WorkerOptions,
+    transfers: &Lifecycle,
+) -> Result<(Arc<dyn Engine>, ModelCard), LaunchError> {
+    let WorkerOptions {
+        directory,
+        card,
+        role,
+        transfer_host,
+        transfer,
+        mut engine,
+        mock,
+        ..
+    } = options;
+    let listener = match role {
+        WorkerRole::Prefill if transfer => Some(listen(transfer_host, &mut engine).await?),
+        WorkerRole::Prefill | WorkerRole::Decode => None,
+    };
+    let load = move || match mock {
+        None => EmbeddedEngine::load(&directory, engine),
+        Some(mock) => EmbeddedEngine::mock(&directory, mock, engine),
+    };
+    let engine = tokio::task::spawn_blocking(load)
+        .await
+        .map_err(|_| LaunchError::Crashed)??;
+    if let (Some(listener), Some(leases)) = (listener, engine.leases()) {
+        let stop = transfers.stopping().clone();
+        transfers.spawn_to_end(transfer::serve(listener, leases, stop));
+    }
+    Ok((Arc::new(engine), card))
+}
+
+/// An engine outside this process, and what its card has to say of it.
+async fn outside(
+    mut card: ModelCard,
+    config: ExternalConfig,
+) -> Result<(Arc<dyn Engine>, ModelCard), LaunchError> {
+    let engine = ExternalEngine::start(config).await?;
+    let runtime = &mut card.runtime_config;
+    runtime.data_parallel_size = (engine.ranks() > 1).then(|| engine.ranks());
+    runtime.disaggregated_endpoint = engine
+        .bootstrap()
+        .map(|(host, port)| DisaggregatedEndpoint {
+            bootstrap_host: host.to_owned(),
+            bootstrap_port: port,
+        });
+    Ok((Arc::new(engine), card))
 }
 
 /// Takes any free port of `host` for handing blocks over.

@@ -1,5 +1,6 @@
 //! `tandem worker`: one engine of a cluster.
 
+mod external;
 mod openai;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,6 +15,7 @@ use tandem_runtime::system::{Health, run as run_system_server};
 use tandem_runtime::{Discovery, Lifecycle};
 use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::embedded::EmbeddedConfig;
+use tandem_worker::engine::external::Dialect;
 use tandem_worker::engine::mock::{MockConfig, StepTime};
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::{info, warn};
@@ -24,6 +26,7 @@ use crate::model::ModelArgs;
 use crate::planes::{ConnectedPlanes, PlaneArgs};
 use crate::signals::Signals;
 use crate::tiers::TierArgs;
+use external::ExternalArgs;
 use openai::{OpenAi, OpenAiArgs};
 
 /// KV blocks of the mock engine, unless told otherwise: about what an 80 GB card holds of an 8B
@@ -31,6 +34,8 @@ use openai::{OpenAi, OpenAiArgs};
 const MOCK_BLOCKS: usize = 16384;
 /// KV blocks of the embedded engine, unless told otherwise.
 const EMBEDDED_BLOCKS: usize = 2048;
+/// Tokens per block of the engines in this binary, unless told otherwise.
+const BLOCK_SIZE: u32 = 16;
 
 /// Arguments of `tandem worker`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +70,7 @@ pub(crate) struct WorkerCommandArgs {
 
     #[command(flatten)]
     tiers: TierArgs,
+    external: ExternalArgs,
 
     #[command(flatten)]
     openai: OpenAiArgs,
@@ -106,13 +112,13 @@ struct EngineArgs {
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
-    /// KV cache in blocks [default: 2048, with the mock engine 16384]
+    /// KV cache in blocks [default: 2048, with the mock engine 16384, else the engine's own]
     #[arg(long, value_name = "BLOCKS")]
     kv_blocks: Option<usize>,
 
-    /// Tokens per KV block; a multiple of 16
-    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
-    block_size: u32,
+    /// Tokens per KV block; a multiple of 16 [default: 16, with an engine outside the engine's own]
+    #[arg(long, value_name = "TOKENS")]
+    block_size: Option<u32>,
 
     /// Longest prompt and answer together, in tokens [default: the model's]
     #[arg(long, value_name = "TOKENS")]
@@ -127,18 +133,20 @@ struct EngineArgs {
     max_num_batched_tokens: Option<usize>,
 
     /// How KV blocks get from prefill to decode workers: `null` leaves them where they are
-    #[arg(long, value_enum, default_value_t = Connector::Tcp)]
-    connector: Connector,
+    /// [default: tcp, with an engine outside null]
+    #[arg(long, value_enum)]
+    connector: Option<Connector>,
 
-    /// Accepted for vLLM's sake: the engines here run on one device
+    /// Accelerators that share the model; the engines in this binary run on one device
     #[arg(long, value_name = "N", default_value_t = 1)]
     tensor_parallel_size: usize,
 
-    /// Accepted for vLLM's sake: the engines here capture no graphs
+    /// Capture no graphs; the engines in this binary never do
     #[arg(long)]
     enforce_eager: bool,
 
-    /// Accepted for vLLM's sake: see --kv-blocks
+    /// Share of the accelerator's memory that the engine takes; for those in this binary see
+    /// --kv-blocks
     #[arg(long, value_name = "FRACTION")]
     gpu_memory_utilization: Option<f64>,
 }
@@ -150,13 +158,36 @@ enum EngineKind {
     Embedded,
     /// No model at all, but the time that one would take
     Mock,
+    /// vLLM, in processes of its own
+    Vllm,
+    /// SGLang, in processes of its own
+    Sglang,
+    /// TensorRT-LLM, in processes of its own
+    Trtllm,
+    /// Any server of the OpenAI API, at --engine-url; nothing is known of its cache
+    Openai,
+}
+
+impl EngineKind {
+    /// How an engine outside this process is spoken to.
+    const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Embedded | Self::Mock => None,
+            Self::Vllm => Some(Dialect::Vllm),
+            Self::Sglang => Some(Dialect::Sglang),
+            Self::Trtllm => Some(Dialect::TrtLlm),
+            Self::Openai => Some(Dialect::OpenAi),
+        }
+    }
 }
 
 /// How KV blocks get from prefill to decode workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Connector {
-    /// Over TCP
+    /// Over TCP, between engines of this binary
     Tcp,
+    /// By NIXL, between engines outside
+    Nixl,
     /// Not at all: decode workers compute every prompt
     Null,
 }
@@ -186,6 +217,7 @@ struct SystemArgs {
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &WorkerCommandArgs) -> Result<()> {
     args.engine.check()?;
+    args.external.check(&args.engine)?;
     block_on(serve(args))
 }
 
@@ -308,10 +340,12 @@ async fn launch(
     let directory = args.model.directory(&args.cache);
     let (planes, directory) = tokio::try_join!(planes, directory)?;
     let name = args.model.served_name(&directory);
-    let settings = crate::model::card_settings(&name, args.engine.block_size);
+    let block_size = args.engine.block_size.unwrap_or(BLOCK_SIZE);
+    let settings = crate::model::card_settings(&name, block_size);
     let card = ModelCard::from_dir(&directory, settings)?;
     let role = args.role();
-    let transfer = args.engine.connector == Connector::Tcp;
+    let external = args.external(&directory, &card);
+    let transfer = args.engine.connector() != Connector::Null;
     if role == WorkerRole::Prefill && !transfer {
         warn!("this prefill worker hands no KV blocks over: decode workers compute every prompt");
     }
@@ -327,6 +361,7 @@ async fn launch(
             ..args.engine.config()
         },
         mock: args.engine.mock(),
+        external,
     };
     let worker_planes = Planes {
         discovery: planes.discovery.clone(),
@@ -352,8 +387,26 @@ impl WorkerCommandArgs {
 }
 
 impl EngineArgs {
+    /// How KV blocks get from prefill to decode workers.
+    fn connector(&self) -> Connector {
+        let default = match self.engine.dialect() {
+            None => Connector::Tcp,
+            Some(_) => Connector::Null,
+        };
+        self.connector.unwrap_or(default)
+    }
+
     /// Says what was asked for but means nothing here.
     fn check(&self) -> Result<()> {
+        match (self.engine.dialect(), self.connector()) {
+            (None, Connector::Nixl) => {
+                bail!("the engines in this binary know nothing of NIXL: use --connector tcp")
+            }
+            (Some(_), Connector::Tcp) => {
+                bail!("--connector tcp is for the engines in this binary: use nixl or null")
+            }
+            _ => {}
+        }
         if self.tensor_parallel_size != 1 && self.engine == EngineKind::Embedded {
             bail!(
                 "the embedded engine runs on one device: --tensor-parallel-size must be 1, not {}",
@@ -366,17 +419,17 @@ impl EngineArgs {
     fn config(&self) -> EmbeddedConfig {
         let defaults = EmbeddedConfig::default();
         let (blocks, sequences, tokens) = match self.engine {
-            EngineKind::Embedded => (
+            // vLLM's own defaults.
+            EngineKind::Mock => (MOCK_BLOCKS, 256, 8192),
+            _ => (
                 EMBEDDED_BLOCKS,
                 defaults.max_sequences,
                 defaults.max_batched_tokens,
             ),
-            // vLLM's own defaults.
-            EngineKind::Mock => (MOCK_BLOCKS, 256, 8192),
         };
         EmbeddedConfig {
             threads: self.threads.map(usize::from),
-            block_size: self.block_size as usize,
+            block_size: self.block_size.unwrap_or(BLOCK_SIZE) as usize,
             kv_blocks: Some(self.kv_blocks.unwrap_or(blocks)),
             context_length: self.max_model_len,
             max_sequences: self.max_num_seqs.unwrap_or(sequences),

@@ -147,6 +147,7 @@ impl PoolFactory {
             replicas,
             next_request: AtomicU64::new(0),
             prefill: Mutex::default(),
+            bootstraps: Mutex::default(),
             lifecycle: lifecycle.clone(),
         });
         if let Some(peers) = peers {

@@ -6,11 +6,11 @@ use tandem_protocol::kv::HashScope;
 use crate::stage::{Actor, MODEL, Script, Stage, json_of, token};
 
 /// Longer than what decode workers compute themselves.
-const LONG: &str = "The gardener carried a basket of apples by the river and sold it in the \
+pub(crate) const LONG: &str = "The gardener carried a basket of apples by the river and sold it in the \
     market near the hill. Our teacher counted two horses on the road behind the house. The old \
     baker repaired the wooden door and watched the blue boat.";
 
-async fn asked(actor: &Actor) {
+pub(crate) async fn asked(actor: &Actor) {
     while actor.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -20,7 +20,7 @@ fn text(body: &Value) -> &str {
     body["choices"][0]["text"].as_str().unwrap()
 }
 
-fn has(metrics: &str, line: &str) {
+pub(crate) fn has(metrics: &str, line: &str) {
     assert!(metrics.contains(line), "{line} not in\n{metrics}");
 }
 

@@ -3,6 +3,7 @@
 
 mod error_bodies;
 mod faults;
+mod handover;
 mod load;
 mod picker;
 mod recovery;

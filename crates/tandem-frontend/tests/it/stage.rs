@@ -24,7 +24,7 @@ use tandem_runtime::messaging::MemoryMessaging;
 use tandem_runtime::request_plane::{Handler, MemoryRequestPlane, Request, ServedEndpoint};
 use tandem_runtime::{Discovery, EndpointId, Instance, Lifecycle, Messaging, RequestPlane};
 use tandem_tokenizer::ModelCard;
-use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tandem_tokenizer::model_card::{CardSettings, DisaggregatedEndpoint, ModelType, RuntimeConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -52,6 +52,8 @@ pub(crate) enum Script {
     FailPrefill(Bytes),
     /// Computes prompts in this time for each token.
     SlowPrefill(Duration),
+    /// Is met by decode workers while it computes the prompt, and answers with these bytes.
+    Meet(Vec<Bytes>),
 }
 
 /// A worker that does what it was told, and remembers what it was asked.
@@ -104,7 +106,7 @@ impl Actor {
                 .map(|one| json_of(token(one)))
                 .chain(stream::pending())
                 .boxed(),
-            Script::Say(answers) => stream::iter(answers.clone()).boxed(),
+            Script::Say(answers) | Script::Meet(answers) => stream::iter(answers.clone()).boxed(),
             Script::Panic(answers) => {
                 let panic = stream::once(async { panic!("{INTERNALS}") });
                 stream::iter(answers.clone()).chain(panic).boxed()
@@ -266,8 +268,12 @@ impl Stage {
     ) -> (Actor, ServedEndpoint, u64) {
         let prefill = matches!(
             script,
-            Script::Prefill(_) | Script::FailPrefill(_) | Script::SlowPrefill(_)
+            Script::Prefill(_) | Script::FailPrefill(_) | Script::SlowPrefill(_) | Script::Meet(_)
         );
+        let met = matches!(script, Script::Meet(_)).then(|| DisaggregatedEndpoint {
+            bootstrap_host: "10.0.0.1".to_owned(),
+            bootstrap_port: 8998,
+        });
         let (component, model_type) = if prefill {
             ("prefill", ModelType::PREFILL)
         } else {
@@ -290,7 +296,10 @@ impl Stage {
             max_context_length: None,
             kv_cache_block_size: 16,
             model_type,
-            runtime_config: RuntimeConfig::default(),
+            runtime_config: RuntimeConfig {
+                disaggregated_endpoint: met,
+                ..RuntimeConfig::default()
+            },
         };
         let card = ModelCard::from_dir(&directory, settings).unwrap();
         let card = serde_json::to_vec(&card).unwrap().into();

@@ -54,6 +54,8 @@ pub struct Sampling {
     pub user: Option<String>,
     /// Requests with different salts do not share cached prompts; vLLM's member.
     pub cache_salt: Option<String>,
+    /// Which requests go first, the lower ones; vLLM's member.
+    pub priority: Option<i32>,
     /// What NVIDIA's servers add.
     pub nvext: Option<NvExt>,
 }

@@ -2,6 +2,7 @@
 
 pub mod embedded;
 mod error;
+pub mod external;
 mod load;
 pub mod mock;
 mod offloading;

@@ -227,6 +227,7 @@ async fn launch_workers(
             transfer_host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             transfer: true,
             mock: None,
+            external: None,
             engine: EmbeddedConfig {
                 threads: args.threads.map(usize::from),
                 kv_blocks: Some(args.kv_blocks),
