@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tandem_tokenizer::HubOptions;
 use tandem_tokenizer::hub::{self, DownloadEvent, OnProgress};
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tandem_worker::engine::embedded::Quantization;
 
 use crate::args::CacheArgs;
 use crate::shipped::NANO_CHAT;
@@ -16,7 +17,8 @@ use crate::shipped::NANO_CHAT;
 /// Which model is served, and as what.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Model directory, or model on the Hugging Face hub, as `ORG/NAME` or `ORG/NAME@REVISION`
+    /// Model directory, a GGUF file in one, or model on the Hugging Face hub, as `ORG/NAME` or
+    /// `ORG/NAME@REVISION`
     /// (default: the small chat model inside this binary)
     #[arg(long, value_name = "PATH_OR_HUB_ID")]
     model: Option<String>,
@@ -64,6 +66,31 @@ pub(crate) fn card_settings(name: &str, block_size: u32) -> CardSettings {
         kv_cache_block_size: block_size,
         model_type: ModelType::CHAT.union(ModelType::COMPLETIONS),
         runtime_config: RuntimeConfig::default(),
+    }
+}
+
+/// How weights are rounded when they are loaded. GGUF files that are rounded already stay as they
+/// are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum QuantizationArg {
+    /// Not at all: answers are those of the checkpoint
+    #[default]
+    None,
+    /// 8 bits: half the memory of bf16 and hardly another answer
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits, the output layer 8: a quarter of the memory and somewhat other answers
+    #[value(name = "q4k")]
+    Q4K,
+}
+
+impl From<QuantizationArg> for Quantization {
+    fn from(arg: QuantizationArg) -> Self {
+        match arg {
+            QuantizationArg::None => Self::None,
+            QuantizationArg::Q8_0 => Self::Q8_0,
+            QuantizationArg::Q4K => Self::Q4K,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::{bind, block_on};
 use crate::args::CacheArgs;
-use crate::model::ModelArgs;
+use crate::model::{ModelArgs, QuantizationArg};
 use crate::planes::{ConnectedPlanes, PlaneArgs};
 use crate::signals::Signals;
 use openai::{OpenAi, OpenAiArgs};
@@ -101,6 +101,10 @@ struct EngineArgs {
     /// Threads of the embedded engine [default: all processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+
+    /// Rounds the embedded engine's weights when they are loaded
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    quantization: QuantizationArg,
 
     /// KV cache in blocks [default: 2048, with the mock engine 16384]
     #[arg(long, value_name = "BLOCKS")]
@@ -369,6 +373,7 @@ impl EngineArgs {
         };
         EmbeddedConfig {
             threads: self.threads.map(usize::from),
+            quantization: self.quantization.into(),
             block_size: self.block_size as usize,
             kv_blocks: Some(self.kv_blocks.unwrap_or(blocks)),
             context_length: self.max_model_len,

@@ -229,6 +229,7 @@ async fn launch_workers(
             mock: None,
             engine: EmbeddedConfig {
                 threads: args.threads.map(usize::from),
+                quantization: args.quantization.into(),
                 kv_blocks: Some(args.kv_blocks),
                 context_length: args.max_model_len,
                 ..EmbeddedConfig::default()
