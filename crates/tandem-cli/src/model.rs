@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use tandem_tokenizer::HubOptions;
 use tandem_tokenizer::hub::{self, DownloadEvent, OnProgress};
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tandem_worker::engine::embedded::Quantization;
 
 use crate::args::CacheArgs;
 use crate::shipped::NANO_CHAT;
@@ -16,7 +17,8 @@ use crate::shipped::NANO_CHAT;
 /// Which model is served, and as what.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Model directory, or model on the Hugging Face hub, as `ORG/NAME` or `ORG/NAME@REVISION`
+    /// Model directory, a GGUF file in one, or model on the Hugging Face hub, as `ORG/NAME` or
+    /// `ORG/NAME@REVISION`
     /// (default: the small chat model inside this binary)
     #[arg(long, value_name = "PATH_OR_HUB_ID")]
     model: Option<String>,
@@ -67,6 +69,31 @@ pub(crate) fn card_settings(name: &str, block_size: u32) -> CardSettings {
     }
 }
 
+/// How weights are rounded when they are loaded. GGUF files that are rounded already stay as they
+/// are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum QuantizationArg {
+    /// Not at all: answers are those of the checkpoint
+    #[default]
+    None,
+    /// 8 bits: half the memory of bf16 and hardly another answer
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// 4 bits, the output layer 8: a quarter of the memory and somewhat other answers
+    #[value(name = "q4k")]
+    Q4K,
+}
+
+impl From<QuantizationArg> for Quantization {
+    fn from(arg: QuantizationArg) -> Self {
+        match arg {
+            QuantizationArg::None => Self::None,
+            QuantizationArg::Q8_0 => Self::Q8_0,
+            QuantizationArg::Q4K => Self::Q4K,
+        }
+    }
+}
+
 /// How to reach a model hub.
 #[derive(Debug, Clone, clap::Args)]
 struct HubArgs {
@@ -74,11 +101,20 @@ struct HubArgs {
     #[arg(long, env = "HF_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     hf_token: Option<String>,
 
+    /// File with the access token, such as a mounted secret [default: where `hf auth login` keeps
+    /// it]
+    #[arg(long, env = "HF_TOKEN_PATH", value_name = "FILE")]
+    hf_token_file: Option<PathBuf>,
+
+    /// Directory of the hub's tools [default: ~/.cache/huggingface]
+    #[arg(long, env = "HF_HOME", value_name = "DIR")]
+    hf_home: Option<PathBuf>,
+
     /// Address of the hub
     #[arg(long, env = "HF_ENDPOINT", default_value = HubOptions::ENDPOINT, value_name = "URL")]
     hf_endpoint: String,
 
-    /// Directory that downloaded models are kept in [default: ~/.cache/huggingface/hub]
+    /// Directory that downloaded models are kept in [default: `hub` in that directory]
     #[arg(long, env = "HF_HUB_CACHE", value_name = "DIR")]
     hf_cache: Option<PathBuf>,
 
@@ -89,19 +125,48 @@ struct HubArgs {
 
 /// The directory of the model that the user named: a path, or a hub id.
 async fn resolve(model: &str, args: &HubArgs) -> Result<PathBuf> {
+    let home = args
+        .hf_home
+        .clone()
+        .or_else(|| dirs::home_dir().map(|home| home.join(".cache/huggingface")));
     let cache = args
         .hf_cache
         .clone()
-        .or_else(|| dirs::home_dir().map(|home| home.join(".cache/huggingface/hub")))
+        .or_else(|| home.as_ref().map(|home| home.join("hub")))
         .ok_or_else(|| anyhow!("no home directory to keep models in; use --hf-cache"))?;
     let options = HubOptions {
         cache,
         endpoint: args.hf_endpoint.clone(),
-        token: args.hf_token.clone(),
+        token: args.token(home.as_deref())?,
         offline: args.hf_offline,
         weights: true,
+        first_pause: HubOptions::FIRST_PAUSE,
     };
     Ok(hub::resolve(model, &options, progress_bars()).await?)
+}
+
+impl HubArgs {
+    /// The token itself, else that of the file that was named, else the one that the user has
+    /// logged in with.
+    fn token(&self, home: Option<&Path>) -> Result<Option<String>> {
+        let given = self.hf_token.as_deref().map(str::trim);
+        if let Some(token) = given.filter(|token| !token.is_empty()) {
+            return Ok(Some(token.to_owned()));
+        }
+        let text = match (&self.hf_token_file, home) {
+            (Some(file), _) => std::fs::read_to_string(file).with_context(|| {
+                format!(
+                    "failed to read the hub's access token from {}",
+                    file.display()
+                )
+            })?,
+            // Most people have none, and may not need it.
+            (None, Some(home)) => std::fs::read_to_string(home.join("token")).unwrap_or_default(),
+            (None, None) => String::new(),
+        };
+        let token = text.trim();
+        Ok((!token.is_empty()).then(|| token.to_owned()))
+    }
 }
 
 /// One bar a file, on a terminal only.
@@ -113,6 +178,11 @@ fn progress_bars() -> OnProgress {
         let find = |name: &str| files.iter().position(|(file, _)| file == name);
         match event {
             DownloadEvent::Started { file, bytes } => {
+                if let Some(at) = find(&file) {
+                    files[at].1.set_length(bytes);
+                    files[at].1.set_position(0);
+                    return;
+                }
                 let bar = bars.add(ProgressBar::new(bytes));
                 let style = "{msg:32} {bar:30} {bytes}/{total_bytes} {bytes_per_sec}";
                 if let Ok(style) = ProgressStyle::with_template(style) {
@@ -133,4 +203,37 @@ fn progress_bars() -> OnProgress {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_comes_from_where_it_was_put() {
+        let home = tempfile::tempdir().expect("a directory for temporary files");
+        let secret = home.path().join("secret");
+        let args = |token: Option<&str>, file: Option<&Path>| HubArgs {
+            hf_token: token.map(str::to_owned),
+            hf_token_file: file.map(Path::to_owned),
+            hf_home: None,
+            hf_endpoint: HubOptions::ENDPOINT.to_owned(),
+            hf_cache: None,
+            hf_offline: false,
+        };
+        let token = |args: &HubArgs| args.token(Some(home.path()));
+        let is = |args: &HubArgs, expect: Option<&str>| {
+            assert_eq!(token(args).expect("a token or none").as_deref(), expect);
+        };
+        is(&args(None, None), None);
+        let missing = token(&args(None, Some(&secret))).expect_err("there is no such file");
+        assert!(missing.to_string().contains("secret"), "{missing}");
+        std::fs::write(home.path().join("token"), "logged-in\n").expect("a writable directory");
+        is(&args(None, None), Some("logged-in"));
+        std::fs::write(&secret, "mounted\n").expect("a writable directory");
+        is(&args(None, Some(&secret)), Some("mounted"));
+        // Helm charts set variables that have no value.
+        is(&args(Some(""), Some(&secret)), Some("mounted"));
+        is(&args(Some("given"), Some(&secret)), Some("given"));
+    }
 }

@@ -17,6 +17,18 @@ pub enum Error {
         /// The file.
         file: String,
     },
+    /// A directory with a GGUF file lacks another one. What the GGUF file says about them is not
+    /// used, because frontends need the files.
+    #[error(
+        "failed to load model from {}: {file} is missing; put config.json and tokenizer.json of the model that the GGUF file was made of beside it",
+        directory.display()
+    )]
+    MissingBesideGguf {
+        /// The model directory.
+        directory: PathBuf,
+        /// The file.
+        file: String,
+    },
     /// A file exists but cannot be read.
     #[error("failed to read {}: {source}", path.display())]
     Read {
@@ -149,6 +161,7 @@ impl Error {
                 ErrorKind::InvalidRequest
             }
             Self::MissingFile { .. }
+            | Self::MissingBesideGguf { .. }
             | Self::Read { .. }
             | Self::InvalidFile { .. }
             | Self::TemplateSyntax { .. } => ErrorKind::Internal,

@@ -1,13 +1,17 @@
 //! What a user calls a model to a directory on this machine.
 //!
-//! A directory is taken as it is. Anything else of the form `org/name` or `org/name@revision` is
+//! A directory is taken as it is, and a GGUF file stands for the directory that it is in. Anything else of the form `org/name` or `org/name@revision` is
 //! a model of a Hugging Face hub: it is fetched into the hub cache that all tools share, and found
 //! there again without a network.
 
+mod backoff;
+mod checksum;
 mod download;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -34,17 +38,21 @@ pub struct HubOptions {
     pub offline: bool,
     /// Whether weights are needed, or only what a frontend reads.
     pub weights: bool,
+    /// Pause before a failed request is made again. It doubles with each failure in a row.
+    pub first_pause: Duration,
 }
 
 impl HubOptions {
     /// The public hub.
     pub const ENDPOINT: &'static str = "https://huggingface.co";
+    /// What `first_pause` usually is.
+    pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
 }
 
 /// Progress of one file's download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DownloadEvent {
-    /// A download begins.
+    /// A download begins, or goes on after a failure: its bytes are counted anew.
     Started {
         /// The file.
         file: String,
@@ -86,7 +94,11 @@ pub async fn resolve(
     options: &HubOptions,
     on_progress: OnProgress,
 ) -> Result<PathBuf, Error> {
-    let directory = Path::new(model);
+    let path = Path::new(model);
+    let directory = match path.parent() {
+        Some(parent) if is_gguf(path) && path.is_file() => parent,
+        _ => path,
+    };
     if directory.is_dir() {
         check_directory(directory, options.weights)?;
         return Ok(directory.to_owned());
@@ -103,7 +115,7 @@ pub async fn resolve(
         };
         return complete.ok_or_else(|| missing().into());
     }
-    match download::fetch(&id, options, on_progress).await {
+    match download::fetch(&id, options, complete.is_some(), on_progress).await {
         Err(HubError::Unreachable { .. }) if complete.is_some() => Ok(complete.unwrap_or_default()),
         fetched => Ok(fetched?),
     }
@@ -114,9 +126,14 @@ pub async fn resolve(
 /// # Errors
 /// Names the first file that is missing.
 pub fn check_directory(directory: &Path, weights: bool) -> Result<(), Error> {
-    let missing = |file: &str| Error::MissingFile {
-        directory: directory.to_owned(),
-        file: file.to_owned(),
+    let has_gguf = has_gguf(directory);
+    let missing = |file: &str| {
+        let (directory, file) = (directory.to_owned(), file.to_owned());
+        if has_gguf {
+            Error::MissingBesideGguf { directory, file }
+        } else {
+            Error::MissingFile { directory, file }
+        }
     };
     let absent = |file: &str| !directory.join(file).is_file();
     if let Some(file) = NEEDED.into_iter().find(|file| absent(file)) {
@@ -126,13 +143,27 @@ pub fn check_directory(directory: &Path, weights: bool) -> Result<(), Error> {
         return Ok(());
     }
     if absent(WEIGHTS_INDEX) {
-        return Err(missing(WEIGHTS));
+        return if has_gguf {
+            Ok(())
+        } else {
+            Err(missing(WEIGHTS))
+        };
     }
     let shards = shards(&directory.join(WEIGHTS_INDEX))?;
     shards
         .iter()
         .find(|file| absent(file))
         .map_or(Ok(()), |file| Err(missing(file)))
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "gguf")
+}
+
+fn has_gguf(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| is_gguf(&path))
 }
 
 /// The files that an index of split weights names.

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{bind, block_on};
 use crate::args::CacheArgs;
-use crate::model::ModelArgs;
+use crate::model::{ModelArgs, QuantizationArg};
 use crate::planes::{ConnectedPlanes, PlaneArgs};
 use crate::signals::Signals;
 use crate::tiers::TierArgs;
@@ -111,6 +111,10 @@ struct EngineArgs {
     /// Threads of the embedded engine [default: all processors]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+
+    /// Rounds the embedded engine's weights when they are loaded
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    quantization: QuantizationArg,
 
     /// KV cache in blocks [default: 2048, with the mock engine 16384, else the engine's own]
     #[arg(long, value_name = "BLOCKS")]
@@ -429,6 +433,7 @@ impl EngineArgs {
         };
         EmbeddedConfig {
             threads: self.threads.map(usize::from),
+            quantization: self.quantization.into(),
             block_size: self.block_size.unwrap_or(BLOCK_SIZE) as usize,
             kv_blocks: Some(self.kv_blocks.unwrap_or(blocks)),
             context_length: self.max_model_len,

@@ -1,14 +1,16 @@
-//! Downloads through the `hf-hub` library, which keeps the cache's layout and resumes.
+//! Which files of a model are fetched, with as many attempts as it takes.
+//!
+//! The layout of the cache and the requests about models are those of the `hf-hub` library.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use hf_hub::api::tokio::{Api, ApiBuilder, ApiError, ApiRepo, Progress};
+use hf_hub::api::RepoInfo;
+use hf_hub::api::tokio::{Api, ApiBuilder};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::{
-    DownloadEvent, HubOptions, ModelId, NEEDED, OnProgress, WEIGHTS, WEIGHTS_INDEX, shards,
-};
+use super::backoff::{Backoff, Failed};
+use super::transfer::{PATIENCE, Transfer, TransferError};
+use super::{HubOptions, ModelId, NEEDED, OnProgress, WEIGHTS, WEIGHTS_INDEX, shards};
 use crate::HubError;
 
 /// Files that are fetched if the model has them.
@@ -20,9 +22,6 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.json",
 ];
 
-/// How long the hub may take to describe a model.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Directory of the model in the cache, whether complete or not.
 pub(super) fn cached(id: &ModelId, options: &HubOptions) -> Option<PathBuf> {
     let config = Cache::new(options.cache.clone())
@@ -31,21 +30,21 @@ pub(super) fn cached(id: &ModelId, options: &HubOptions) -> Option<PathBuf> {
     config.parent().map(PathBuf::from)
 }
 
-/// Fetches what is missing or has changed; returns the model's directory in the cache.
+/// Fetches what is missing or has changed; returns the model's directory in the cache. A hub that
+/// cannot be reached is asked only once if there is `complete`, a copy to fall back to.
 pub(super) async fn fetch(
     id: &ModelId,
     options: &HubOptions,
+    complete: bool,
     on_progress: OnProgress,
 ) -> Result<PathBuf, HubError> {
     let download = Download {
-        api: api(id, options)?.repo(repo(id)),
+        api: api(id, options)?,
         id,
         options,
         on_progress,
     };
-    let info = tokio::time::timeout(PATIENCE, download.api.info()).await;
-    let info = info.map_err(|_| download.unreachable("no answer".to_owned()))?;
-    let info = info.map_err(|error| download.refused(&error))?;
+    let info = download.info(complete).await?;
     let has = |file: &str| {
         info.siblings
             .iter()
@@ -71,13 +70,50 @@ pub(super) async fn fetch(
 }
 
 struct Download<'a> {
-    api: ApiRepo,
+    api: Api,
     id: &'a ModelId,
     options: &'a HubOptions,
     on_progress: OnProgress,
 }
 
 impl Download<'_> {
+    /// What the hub says about the model.
+    async fn info(&self, once: bool) -> Result<RepoInfo, HubError> {
+        let mut backoff = Backoff::new(self.options.first_pause);
+        let repo = self.api.repo(repo(self.id));
+        loop {
+            let info = tokio::time::timeout(PATIENCE, repo.info()).await;
+            let info = info.map_err(|_| TransferError::Stalled);
+            let error = match info.and_then(|info| info.map_err(TransferError::from)) {
+                Ok(info) => return Ok(info),
+                Err(error) => error,
+            };
+            self.wait(&mut backoff, &error, Failed::default(), once)
+                .await
+                .map_err(|()| self.refused(&error))?;
+        }
+    }
+
+    /// Waits before the next attempt, unless there should be none.
+    async fn wait(
+        &self,
+        backoff: &mut Backoff,
+        error: &TransferError,
+        failed: Failed,
+        give_up: bool,
+    ) -> Result<(), ()> {
+        if give_up || !error.is_passing() {
+            return Err(());
+        }
+        let failed = Failed {
+            asked: error.asked(),
+            ..failed
+        };
+        let pause = backoff.pause(failed, rand::random()).ok_or(())?;
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
     /// Names the files of the weights.
     async fn weights(
         &self,
@@ -105,23 +141,41 @@ impl Download<'_> {
                 .map(|()| path)
                 .map_err(|error| self.failed(file, error.to_string()));
         }
-        let observer = Observer {
-            file: file.to_owned(),
-            on_progress: self.on_progress.clone(),
+        let transfer = Transfer {
+            api: &self.api,
+            cache: &cache,
+            url: self.api.repo(repo(self.id)).url(file),
+            file,
+            on_progress: &self.on_progress,
         };
-        let fetched = self.api.download_with_progress(file, observer).await;
-        fetched.map_err(|error| match self.refused(&error) {
+        let mut backoff = Backoff::new(self.options.first_pause);
+        let mut was_corrupt = false;
+        loop {
+            let mut failed = Failed::default();
+            let error = match transfer.attempt(&mut failed).await {
+                Ok(path) => return Ok(path),
+                Err(error) => error,
+            };
+            let is_corrupt = matches!(error, TransferError::Corrupt { .. });
+            // Twice the same wrong bytes are not an accident of the network.
+            let give_up = is_corrupt && was_corrupt;
+            was_corrupt |= is_corrupt;
+            self.wait(&mut backoff, &error, failed, give_up)
+                .await
+                .map_err(|()| self.refused_file(file, &error))?;
+        }
+    }
+
+    fn refused_file(&self, file: &str, error: &TransferError) -> HubError {
+        match self.refused(error) {
             HubError::NotFound { .. } => self.incomplete(file),
             HubError::Unreachable { message, .. } => self.failed(file, message),
             other => other,
-        })
+        }
     }
 
-    fn refused(&self, error: &ApiError) -> HubError {
-        let status = match error {
-            ApiError::RequestError(error) => error.status().map(|status| status.as_u16()),
-            _ => None,
-        };
+    fn refused(&self, error: &TransferError) -> HubError {
+        let status = error.status().map(|status| status.as_u16());
         let model = self.id.text.clone();
         let endpoint = self.options.endpoint.clone();
         match status {
@@ -183,32 +237,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-#[derive(Clone)]
-struct Observer {
-    file: String,
-    on_progress: OnProgress,
-}
-
-impl Progress for Observer {
-    async fn init(&mut self, size: usize, _file: &str) {
-        (self.on_progress)(DownloadEvent::Started {
-            file: self.file.clone(),
-            bytes: size as u64,
-        });
-    }
-
-    async fn update(&mut self, size: usize) {
-        (self.on_progress)(DownloadEvent::Advanced {
-            file: self.file.clone(),
-            bytes: size as u64,
-        });
-    }
-
-    async fn finish(&mut self) {
-        (self.on_progress)(DownloadEvent::Finished {
-            file: self.file.clone(),
-        });
-    }
 }

@@ -1,11 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::stream;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -15,9 +17,26 @@ const COMMIT: &str = "0123456789abcdef";
 
 /// The two routes of a hub: what a model has, and its files.
 struct Hub {
-    files: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<&'static str, Bytes>,
     token: Option<&'static str>,
     downloads: AtomicUsize,
+    /// What happens to the next requests for weights.
+    faults: Mutex<VecDeque<Fault>>,
+    /// Ranges of the weights that were asked for.
+    ranges: Mutex<Vec<String>>,
+}
+
+#[derive(Clone)]
+enum Fault {
+    Status(u16),
+    /// The hub asks to come back after so many seconds.
+    Busy(u32),
+    /// The connection ends once so many bytes are in the file.
+    Cut(usize, PathBuf),
+    /// Wrong bytes.
+    Garbled,
+    /// The whole file, whatever was asked for.
+    Whole,
 }
 
 impl Hub {
@@ -27,6 +46,14 @@ impl Hub {
             .and_then(|value| value.to_str().ok());
         self.token
             .is_none_or(|token| given == Some(&format!("Bearer {token}")))
+    }
+
+    fn next_fault(&self, file: &str, range: &str) -> Option<Fault> {
+        if file != WEIGHTS || range == "0-0" {
+            return None;
+        }
+        self.ranges.lock().push(range.to_owned());
+        self.faults.lock().pop_front()
     }
 }
 
@@ -56,32 +83,75 @@ async fn file(
     UrlPath((_, _, _, file)): UrlPath<(String, String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(text) = hub
+    let Some(content) = hub
         .files
         .get(file.as_str())
         .filter(|_| hub.admits(&headers))
     else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let range = headers["range"]
-        .to_str()
-        .unwrap()
-        .strip_prefix("bytes=")
-        .unwrap();
+    let range = headers["range"].to_str().unwrap();
+    let range = range.strip_prefix("bytes=").unwrap();
     let (start, end) = range.split_once('-').unwrap();
-    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
-    let end = end.min(text.len() - 1);
+    let start: usize = start.parse().unwrap();
+    let last = content.len() - 1;
+    let end = end.parse().unwrap_or(last).min(last);
     hub.downloads
-        .fetch_add(usize::from(end > 0), Ordering::Relaxed);
+        .fetch_add(usize::from(range != "0-0"), Ordering::Relaxed);
     let headers = [
-        ("etag", format!("\"{file}\"")),
+        ("etag", format!("\"{}\"", etag(&file, content))),
         ("x-repo-commit", COMMIT.to_owned()),
         (
             "content-range",
-            format!("bytes {start}-{end}/{}", text.len()),
+            format!("bytes {start}-{end}/{}", content.len()),
         ),
     ];
-    (StatusCode::PARTIAL_CONTENT, headers, &text[start..=end]).into_response()
+    let piece = content.slice(start..=end);
+    match hub.next_fault(&file, range) {
+        None => (StatusCode::PARTIAL_CONTENT, headers, piece).into_response(),
+        Some(Fault::Status(status)) => StatusCode::from_u16(status).unwrap().into_response(),
+        Some(Fault::Busy(seconds)) => {
+            let headers = [("retry-after", seconds.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+        }
+        Some(Fault::Cut(bytes, cache)) => {
+            let sent = stream::iter([Ok(piece.slice(..bytes - start))]);
+            let end = stream::once(async move {
+                arrival(&cache, bytes).await;
+                Err(std::io::Error::other("cut"))
+            });
+            let body = Body::from_stream(futures::StreamExt::chain(sent, end));
+            (StatusCode::PARTIAL_CONTENT, headers, body).into_response()
+        }
+        Some(Fault::Garbled) => {
+            let garbled: Vec<u8> = piece.iter().map(|byte| !byte).collect();
+            (StatusCode::PARTIAL_CONTENT, headers, garbled).into_response()
+        }
+        Some(Fault::Whole) => (StatusCode::OK, content.clone()).into_response(),
+    }
+}
+
+/// Names large files by their content, as the hub does.
+fn etag(file: &str, content: &[u8]) -> String {
+    if file != WEIGHTS {
+        return file.to_owned();
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    let bytes = digest.as_ref().iter();
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits until a partial file in the cache has so many bytes.
+async fn arrival(cache: &Path, bytes: usize) {
+    let blobs = cache.join("models--org--tiny/blobs");
+    let arrived = || {
+        let entries = std::fs::read_dir(&blobs).into_iter().flatten().flatten();
+        let mut parts = entries.filter(|entry| entry.path().extension() == Some("part".as_ref()));
+        parts.any(|part| part.metadata().is_ok_and(|part| part.len() >= bytes as u64))
+    };
+    while !arrived() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// A hub with these files; it goes away with the returned set.
@@ -89,10 +159,20 @@ async fn serve(
     files: &[(&'static str, &'static str)],
     token: Option<&'static str>,
 ) -> (Arc<Hub>, String, JoinSet<()>) {
+    let bytes = |(name, text): &(&'static str, &'static str)| (*name, Bytes::from(*text));
+    serve_bytes(files.iter().map(bytes).collect(), token).await
+}
+
+async fn serve_bytes(
+    files: BTreeMap<&'static str, Bytes>,
+    token: Option<&'static str>,
+) -> (Arc<Hub>, String, JoinSet<()>) {
     let hub = Arc::new(Hub {
-        files: files.iter().copied().collect(),
+        files,
         token,
         downloads: AtomicUsize::new(0),
+        faults: Mutex::default(),
+        ranges: Mutex::default(),
     });
     let routes = Router::new()
         .route("/api/models/{org}/{name}/revision/{revision}", get(info))
@@ -114,6 +194,7 @@ fn options(cache: &Path, endpoint: &str) -> HubOptions {
         token: None,
         offline: false,
         weights: true,
+        first_pause: Duration::from_millis(1),
     }
 }
 
@@ -163,6 +244,23 @@ async fn a_directory_is_used_as_it_is() {
     check(Some("model-2.safetensors")).await;
     write("model-2.safetensors", "x");
     check(None).await;
+}
+
+#[tokio::test]
+async fn a_gguf_file_needs_company() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tiny.Q8_0.gguf");
+    std::fs::write(&file, "GGUF").unwrap();
+    let options = options(directory.path(), "http://127.0.0.1:1");
+    let find = async || resolve(file.to_str().unwrap(), &options, quiet()).await;
+    let error = find().await.unwrap_err().to_string();
+    let hint = "config.json is missing; put config.json and tokenizer.json of the model that the \
+                GGUF file was made of beside it";
+    assert!(error.ends_with(hint), "{error}");
+    for needed in NEEDED {
+        std::fs::write(directory.path().join(needed), "{}").unwrap();
+    }
+    assert_eq!(find().await.unwrap(), directory.path());
 }
 
 #[tokio::test]
@@ -268,6 +366,122 @@ async fn refusals_say_what_to_do() {
         matches!(unreachable, HubError::Unreachable { .. }),
         "{unreachable}"
     );
+}
+
+/// A model with weights of some size, and what goes wrong with them.
+async fn faulty(cache: &Path, faults: &[Fault]) -> (Arc<Hub>, HubOptions, JoinSet<()>) {
+    let weights: Vec<u8> = (0..300_000_u32)
+        .map(|i| u8::try_from(i % 251).unwrap())
+        .collect();
+    let files = BTreeMap::from([
+        (NEEDED[0], Bytes::from("{}")),
+        (NEEDED[1], Bytes::from("{}")),
+        (WEIGHTS, Bytes::from(weights)),
+    ]);
+    let (hub, endpoint, server) = serve_bytes(files, None).await;
+    hub.faults.lock().extend(faults.iter().cloned());
+    let options = options(cache, &endpoint);
+    (hub, options, server)
+}
+
+fn weights_of(directory: &Path) -> Bytes {
+    std::fs::read(directory.join(WEIGHTS)).unwrap().into()
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_stopped() {
+    let cache = tempfile::tempdir().unwrap();
+    let path = cache.path();
+    let faults = [
+        Fault::Cut(70_000, path.to_owned()),
+        Fault::Status(503),
+        Fault::Busy(0),
+        Fault::Cut(200_000, path.to_owned()),
+    ];
+    let (hub, options, _server) = faulty(path, &faults).await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&events);
+    let on_progress: OnProgress = Arc::new(move |event| seen.lock().push(event));
+    let directory = resolve("org/tiny", &options, on_progress).await.unwrap();
+    assert_eq!(weights_of(&directory), hub.files[WEIGHTS]);
+    let asked = hub.ranges.lock().clone();
+    assert_eq!(asked, ["0-", "70000-", "70000-", "70000-", "200000-"]);
+    // Since the last beginning, exactly the file has arrived.
+    let mut arrived = 0;
+    for event in events.lock().iter() {
+        match event {
+            DownloadEvent::Started { file, .. } if file == WEIGHTS => arrived = 0,
+            DownloadEvent::Advanced { file, bytes } if file == WEIGHTS => arrived += bytes,
+            _ => {}
+        }
+    }
+    assert_eq!(arrived, 300_000);
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_is_used() {
+    let cache = tempfile::tempdir().unwrap();
+    let (hub, options, _server) = faulty(cache.path(), &[]).await;
+    let content = &hub.files[WEIGHTS];
+    let blobs = cache.path().join("models--org--tiny/blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let part = blobs.join(format!("{}.part", etag(WEIGHTS, content)));
+    std::fs::write(part, &content[..123_456]).unwrap();
+    let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
+    assert_eq!(&weights_of(&directory), content);
+    assert_eq!(*hub.ranges.lock(), ["123456-"]);
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_noticed() {
+    let cache = tempfile::tempdir().unwrap();
+    let (hub, options, _server) = faulty(cache.path(), &[Fault::Garbled]).await;
+    let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
+    assert_eq!(weights_of(&directory), hub.files[WEIGHTS]);
+
+    let cache = tempfile::tempdir().unwrap();
+    let (hub, options, _server) = faulty(cache.path(), &[Fault::Garbled, Fault::Garbled]).await;
+    let error = resolve("org/tiny", &options, quiet()).await.unwrap_err();
+    let expect = "failed to download model.safetensors of org/tiny: the file is not what the hub \
+                  says it is (checksum ";
+    assert!(error.to_string().starts_with(expect), "{error}");
+    assert_eq!(*hub.ranges.lock(), ["0-", "0-"]);
+}
+
+#[tokio::test]
+async fn a_hub_without_ranges_will_do() {
+    let cache = tempfile::tempdir().unwrap();
+    let faults = [Fault::Cut(1000, cache.path().to_owned()), Fault::Whole];
+    let (hub, options, _server) = faulty(cache.path(), &faults).await;
+    let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
+    assert_eq!(weights_of(&directory), hub.files[WEIGHTS]);
+}
+
+#[tokio::test]
+async fn patience_depends_on_the_answer() {
+    for (status, attempts) in [(403, 1), (401, 1), (404, 1), (500, 7), (429, 7)] {
+        let cache = tempfile::tempdir().unwrap();
+        let (hub, options, _server) = faulty(cache.path(), &vec![Fault::Status(status); 9]).await;
+        let error = resolve("org/tiny", &options, quiet()).await.unwrap_err();
+        let fits = match &error {
+            Error::Hub(HubError::Unauthorized { .. }) => [401, 403].contains(&status),
+            Error::Hub(HubError::Incomplete { .. }) => status == 404,
+            Error::Hub(HubError::Download { message, .. }) => message.contains(&status.to_string()),
+            _ => false,
+        };
+        assert!(fits, "{status}: {error}");
+        assert_eq!(hub.ranges.lock().len(), attempts, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn processes_that_want_the_same_file_fetch_it_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let (hub, options, _server) = faulty(cache.path(), &[]).await;
+    let fetch = || resolve("org/tiny", &options, quiet());
+    let (one, two) = tokio::join!(fetch(), fetch());
+    assert_eq!(one.unwrap(), two.unwrap());
+    assert_eq!(hub.ranges.lock().len(), 1);
 }
 
 #[test]

@@ -96,7 +96,7 @@ const fn default_positions() -> usize {
 impl MockModel {
     /// Imitates the model in `directory`; only its configuration is read.
     pub(super) fn read(directory: &Path, config: MockConfig) -> Result<Self, ModelError> {
-        if let Ok(model) = ModelConfig::read(directory) {
+        if let Ok(model) = ModelConfig::read(directory, None) {
             return Ok(Self {
                 config,
                 vocab_size: model.vocab_size,

@@ -22,7 +22,7 @@ pub(crate) struct PrefillWorker {
 }
 
 impl PrefillWorker {
-    async fn start(model: &str, lease: Duration) -> Self {
+    pub(crate) async fn start(model: &str, lease: Duration) -> Self {
         let load = |config| EmbeddedEngine::load(&checkpoint(model), config).unwrap();
         Self::with(load, lease).await
     }

@@ -2,11 +2,13 @@
 //! registers.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod architectures;
 mod disaggregation;
 mod equality;
 mod lifecycle;
 mod mock;
 mod models;
+mod quantized;
 mod registration;
 mod support;
 mod tiers;

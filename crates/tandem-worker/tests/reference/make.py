@@ -3,25 +3,32 @@
 computes for them.
 
 Needs torch (CPU), transformers and safetensors. Run it from anywhere; it writes beside itself.
-The checkpoints are committed: run it again only to add a case.
+The checkpoints are committed: run it again only to add a case, with the case's name as argument.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
 
 HERE = Path(__file__).parent
 PROMPTS = [[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 2], [11], [127, 0, 64]]
+# Longer than the context of Phi-3's first training.
+LONG_PROMPT = [(i * i * 7 + 3) % 128 for i in range(70)]
 GREEDY_TOKENS = 24
 
 TINY = dict(
@@ -79,7 +86,63 @@ CASES = {
         ),
     ),
     "mistral-sharded-bf16": (MistralConfig, dict(tie_word_embeddings=False, sliding_window=None)),
+    # Shorter than a block, and than the prompt.
+    "mistral-window": (
+        MistralConfig,
+        dict(tie_word_embeddings=True, num_hidden_layers=1, sliding_window=9),
+    ),
+    "gemma": (GemmaConfig, dict(tie_word_embeddings=True, num_key_value_heads=1)),
+    "gemma2": (
+        Gemma2Config,
+        dict(
+            tie_word_embeddings=True,
+            sliding_window=7,
+            query_pre_attn_scalar=24,
+            # Low enough that they matter.
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=0.5,
+        ),
+    ),
+    "gemma3": (
+        Gemma3TextConfig,
+        dict(
+            tie_word_embeddings=True,
+            num_hidden_layers=2,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention"],
+            query_pre_attn_scalar=20,
+            rope_parameters=dict(
+                full_attention=dict(rope_type="linear", rope_theta=1000000.0, factor=8.0),
+                sliding_attention=dict(rope_type="default", rope_theta=10000.0),
+            ),
+        ),
+    ),
+    "phi3": (
+        Phi3Config,
+        dict(
+            tie_word_embeddings=True,
+            hidden_size=64,
+            intermediate_size=48,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            num_hidden_layers=1,
+            sliding_window=None,
+            max_position_embeddings=256,
+            original_max_position_embeddings=64,
+            rope_parameters=dict(
+                rope_type="longrope",
+                rope_theta=10000.0,
+                partial_rotary_factor=0.5,
+                original_max_position_embeddings=64,
+                short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5],
+                long_factor=[1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 6.0, 8.0],
+            ),
+        ),
+    ),
 }
+# These keep the layout of transformers 5.
+NEW_STYLE = {"qwen3", "gemma3"}
 
 
 def randomise(model):
@@ -88,8 +151,13 @@ def randomise(model):
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):
                 parameter.uniform_(0.5, 1.5)
+                if model.config.model_type.startswith("gemma"):
+                    parameter.sub_(1.0)
             elif name.endswith("bias"):
                 parameter.uniform_(-0.5, 0.5)
+            elif name.endswith("embed_tokens.weight") and model.config.model_type.startswith("gemma"):
+                # Or the token itself would outweigh everything that the layers add.
+                parameter.div_(model.config.hidden_size**0.5)
 
 
 def old_style(config):
@@ -115,10 +183,26 @@ def write_weights(directory, weights, shards):
     (directory / "model.safetensors.index.json").write_text(text + "\n")
 
 
+def expect(model, prompt):
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt])).logits[0, -1]
+        tokens = list(prompt)
+        for _ in range(GREEDY_TOKENS):
+            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    return {
+        "prompt": prompt,
+        "logits": [round(value, 6) for value in logits.tolist()],
+        "greedy": tokens[len(prompt) :],
+    }
+
+
 def make(name, config_class, overrides):
     torch.manual_seed(len(name))
     config = config_class(**(TINY | overrides))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    # The other implementations of attention pass over the bounds of scores.
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     randomise(model)
     bf16 = name.endswith("bf16")
     if bf16:
@@ -136,33 +220,25 @@ def make(name, config_class, overrides):
     }
     write_weights(directory, weights, 2 if "sharded" in name else 1)
     keep = set(TINY) | set(overrides) | {
-        "architectures", "model_type", "hidden_act", "rms_norm_eps", "rope_parameters"
+        "architectures", "model_type", "hidden_act", "hidden_activation", "rms_norm_eps",
+        "rope_parameters", "layer_types"
     }
     saved = {key: value for key, value in config.to_dict().items() if key in keep}
     saved["architectures"] = [type(model).__name__]
-    if name != "qwen3":  # One case keeps the layout of transformers 5.
+    if name not in NEW_STYLE:
         saved = old_style(saved)
+        saved.pop("layer_types", None)
     (directory / "config.json").write_text(json.dumps(saved, indent=1) + "\n")
-    cases = []
-    with torch.no_grad():
-        for prompt in PROMPTS:
-            logits = model(torch.tensor([prompt])).logits[0, -1]
-            tokens = list(prompt)
-            for _ in range(GREEDY_TOKENS):
-                tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
-            cases.append(
-                {
-                    "prompt": prompt,
-                    "logits": [round(value, 6) for value in logits.tolist()],
-                    "greedy": tokens[len(prompt) :],
-                }
-            )
+    cases = [expect(model, prompt) for prompt in PROMPTS]
     (directory / "expected.json").write_text(json.dumps(cases) + "\n")
+    if name == "phi3":
+        cases = [expect(model, LONG_PROMPT)]
+        (directory / "expected-long.json").write_text(json.dumps(cases) + "\n")
     size = sum(file.stat().st_size for file in directory.iterdir())
     print(f"{name}: {size} bytes, greedy {cases[0]['greedy']}")
     assert size < 150_000
 
 
 if __name__ == "__main__":
-    for name, (config_class, overrides) in CASES.items():
-        make(name, config_class, overrides)
+    for name in sys.argv[1:] or CASES:
+        make(name, *CASES[name])

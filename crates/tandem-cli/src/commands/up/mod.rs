@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::{bind, block_on};
 use crate::args::CacheArgs;
-use crate::model::ModelArgs;
+use crate::model::{ModelArgs, QuantizationArg};
 use crate::signals::Signals;
 use crate::tiers::TierArgs;
 use crate::workers_spec::WorkersSpec;
@@ -52,6 +52,10 @@ pub(crate) struct UpArgs {
     /// Threads of each engine [default: all processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+
+    /// Rounds each engine's weights when they are loaded
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub quantization: QuantizationArg,
 
     /// KV cache of each worker, in blocks of 16 tokens
     #[arg(long, default_value_t = 2048, value_name = "BLOCKS")]

@@ -230,6 +230,7 @@ async fn launch_workers(
             external: None,
             engine: EmbeddedConfig {
                 threads: args.threads.map(usize::from),
+                quantization: args.quantization.into(),
                 kv_blocks: Some(args.kv_blocks),
                 context_length: args.max_model_len,
                 tiers: args.tiers.config(&args.cache),

@@ -1,4 +1,4 @@
-//! The embedded engine: runs Llama, Qwen2 and Qwen3 checkpoints on the CPU.
+//! The embedded engine: runs Llama, Mistral, Qwen, Gemma and Phi checkpoints on the CPU.
 //!
 //! Requests become sequences (`sequence`) that a scheduler (`scheduler`) on the engine's own
 //! thread (`thread`) batches step by step (`step`) through the model ([`model`]), whose
@@ -33,7 +33,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use self::disagg::{Handoff, KvIdentity};
 use self::limits::{Dimensions, Limits};
-use self::model::{Checkpoint, Decoder, ModelConfig, ModelError, SamplingDefaults};
+use self::model::{Decoder, ModelConfig, ModelError, SamplingDefaults, Weights};
 use self::scheduler::Scheduler;
 use self::sequence::{Role, Sequence};
 use self::step::Model;
@@ -41,13 +41,15 @@ use self::thread::{Command, EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
 use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
-pub use kernel::Compute;
+pub use kernel::{Compute, Quantization};
 
 /// How to run an embedded engine.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
     /// Compute threads; `None` for one per core.
     pub threads: Option<usize>,
+    /// How weights are rounded when they are loaded.
+    pub quantization: Quantization,
     /// Tokens per KV block; a multiple of 16.
     pub block_size: usize,
     /// Most memory for KV blocks. Less is taken if all sequences at full length need less.
@@ -85,6 +87,7 @@ impl Default for EmbeddedConfig {
     fn default() -> Self {
         Self {
             threads: None,
+            quantization: Quantization::None,
             block_size: 16,
             kv_cache_bytes: 1 << 30,
             kv_blocks: None,
@@ -132,8 +135,8 @@ impl EmbeddedEngine {
     pub fn load(directory: &Path, config: EmbeddedConfig) -> Result<Self, ModelError> {
         let compute = Self::compute(&config)?;
         let decoder = compute.run(|| {
-            let model = ModelConfig::read(directory)?;
-            Decoder::load(model, &Checkpoint::open(directory)?)
+            let model = ModelConfig::read(directory, config.context_length)?;
+            Decoder::load(model, &Weights::open(directory)?, config.quantization)
         })?;
         Self::run_decoder(decoder, compute, Some(directory), config)
     }

@@ -1,4 +1,4 @@
-//! The kernels for x86-64 with AVX2 and FMA.
+//! The kernels for x86-64 with AVX2 and FMA. All processors that have these have F16C, too.
 #![allow(
     unsafe_code,
     reason = "loads and stores of vector registers take pointers; Product::check bounds them"
@@ -9,6 +9,8 @@ use std::arch::x86_64::{
     _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_setzero_ps, _mm256_slli_epi32,
     _mm256_storeu_ps,
 };
+
+use std::ops::Range;
 
 use super::{LANES, Panels, Product, rows};
 
@@ -25,7 +27,9 @@ pub(crate) struct Proof(());
 
 impl Proof {
     pub(super) fn detect() -> Option<Self> {
-        let present = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let present = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         present.then_some(Self(()))
     }
 }
@@ -40,14 +44,24 @@ pub(super) fn rms_norm(_: Proof, x: &[f32], weight: &[f32], eps: f32, out: &mut 
     unsafe { rms_norm_avx2(x, weight, eps, out) }
 }
 
-pub(super) fn softmax(_: Proof, scores: &mut [f32], stride: usize, len: usize) -> f32 {
+pub(super) fn softmax(_: Proof, scores: &mut [f32], stride: usize, visible: Range<usize>) -> f32 {
     // SAFETY: the proof says that the instructions exist.
-    unsafe { softmax_avx2(scores, stride, len) }
+    unsafe { softmax_avx2(scores, stride, visible) }
+}
+
+pub(super) fn softcap(_: Proof, x: &mut [f32], cap: f32) {
+    // SAFETY: the proof says that the instructions exist.
+    unsafe { softcap_avx2(x, cap) }
 }
 
 pub(super) fn swiglu(_: Proof, gate: &[f32], up: &[f32], out: &mut [f32]) {
     // SAFETY: the proof says that the instructions exist.
     unsafe { swiglu_avx2(gate, up, out) }
+}
+
+pub(super) fn geglu(_: Proof, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    // SAFETY: the proof says that the instructions exist.
+    unsafe { geglu_avx2(gate, up, out) }
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -56,13 +70,23 @@ fn rms_norm_avx2(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn softmax_avx2(scores: &mut [f32], stride: usize, len: usize) -> f32 {
-    rows::softmax(scores, stride, len)
+fn softmax_avx2(scores: &mut [f32], stride: usize, visible: Range<usize>) -> f32 {
+    rows::softmax(scores, stride, visible)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn softcap_avx2(x: &mut [f32], cap: f32) {
+    rows::softcap(x, cap);
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn swiglu_avx2(gate: &[f32], up: &[f32], out: &mut [f32]) {
     rows::swiglu(gate, up, out);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn geglu_avx2(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    rows::geglu(gate, up, out);
 }
 
 /// Weights of one or more panels at one depth block.

@@ -3,7 +3,7 @@
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use super::{Kernel, LANES, Panels, Product};
+use super::{Kernel, LANES, Panels, Product, QuantizedPanels, QuantizedProduct, QuantizedRows};
 
 /// Multiplications below which other threads cost more than they save.
 const WORTH_SPLITTING: usize = 1 << 18;
@@ -76,9 +76,7 @@ impl Compute {
         out: &mut [f32],
     ) {
         let count = out.len() / (rows * LANES);
-        // Few large pieces for a long run through memory, yet enough to even out the threads.
-        let together = count.div_ceil(self.threads() * 4).next_multiple_of(4);
-        let together = if self.threads() == 1 { count } else { together };
+        let together = self.panels_together(count);
         let operations = rows * depth * count * LANES;
         self.for_each_piece(out, together * rows * LANES, operations, |index, out| {
             self.kernel.multiply(&mut Product {
@@ -91,6 +89,32 @@ impl Compute {
                 accumulate: false,
             });
         });
+    }
+
+    /// `x` times `panels`, as `[panel][row][LANES]`.
+    pub(crate) fn multiply_quantized(
+        &self,
+        x: &QuantizedRows,
+        panels: QuantizedPanels<'_>,
+        out: &mut [f32],
+    ) {
+        let count = out.len() / (x.rows() * LANES);
+        let together = self.panels_together(count);
+        let piece = together * x.rows() * LANES;
+        let operations = x.rows() * x.inputs() * count * LANES;
+        self.for_each_piece(out, piece, operations, |index, out| {
+            let panels = panels.skip(index * together, x.blocks());
+            self.kernel
+                .multiply_quantized(&mut QuantizedProduct { x, panels, out });
+        });
+    }
+
+    /// Few large pieces for a long run through memory, yet enough to even out the threads.
+    fn panels_together(&self, count: usize) -> usize {
+        if self.threads() == 1 {
+            return count;
+        }
+        count.div_ceil(self.threads() * 4).next_multiple_of(4)
     }
 }
 

@@ -10,10 +10,16 @@ mod avx2;
 mod compute;
 mod matrix;
 mod portable;
+mod quantized;
 mod rows;
+
+use std::ops::Range;
 
 pub use compute::Compute;
 pub(crate) use matrix::Matrix;
+pub use matrix::Quantization;
+pub use quantized::{Q4Block, Q8Block};
+pub(crate) use quantized::{QuantizedPanels, QuantizedProduct, QuantizedRows};
 
 /// Columns of a panel: what the product kernel computes together.
 pub(crate) const LANES: usize = tandem_kv_cache::LANES;
@@ -24,6 +30,9 @@ pub(crate) enum Kernel {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Proof),
+    /// AVX2, and wider vectors for what is quantised.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(quantized::Avx512),
 }
 
 /// Right-hand side of a product: columns in panels of [`LANES`].
@@ -82,6 +91,8 @@ macro_rules! dispatch {
             Kernel::Portable => portable::$function($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2(proof) => avx2::$function(proof, $($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(proof) => avx2::$function(proof.avx2(), $($argument),*),
         }
     };
 }
@@ -91,7 +102,7 @@ impl Kernel {
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(proof) = avx2::Proof::detect() {
-            return Self::Avx2(proof);
+            return quantized::Avx512::detect(proof).map_or(Self::Avx2(proof), Self::Avx512);
         }
         Self::Portable
     }
@@ -106,15 +117,25 @@ impl Kernel {
         dispatch!(self, rms_norm(x, weight, eps, out));
     }
 
-    /// Turns `scores[group][row][lane]` of one row into `exp(score - max)` for the first `len`
-    /// lanes and 0 for the others, and returns the sum.
-    pub(crate) fn softmax(self, scores: &mut [f32], stride: usize, len: usize) -> f32 {
-        dispatch!(self, softmax(scores, stride, len))
+    /// Turns `scores[group][row][lane]` of one row into `exp(score - max)` for the `visible`
+    /// positions and 0 for the others, and returns the sum.
+    pub(crate) fn softmax(self, scores: &mut [f32], stride: usize, visible: Range<usize>) -> f32 {
+        dispatch!(self, softmax(scores, stride, visible))
+    }
+
+    /// `cap * tanh(x / cap)`, in place.
+    pub(crate) fn softcap(self, x: &mut [f32], cap: f32) {
+        dispatch!(self, softcap(x, cap));
     }
 
     /// `out = silu(gate) * up`.
     pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         dispatch!(self, swiglu(gate, up, out));
+    }
+
+    /// `out = gelu(gate) * up`, with GELU's approximation by tanh.
+    pub(crate) fn geglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        dispatch!(self, geglu(gate, up, out));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The kernels for any machine.
 
+use std::ops::Range;
+
 use super::{LANES, Panels, Product, rows};
 
 pub(super) fn multiply(product: &mut Product<'_>) {
@@ -46,10 +48,18 @@ pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     rows::rms_norm(x, weight, eps, out);
 }
 
-pub(super) fn softmax(scores: &mut [f32], stride: usize, len: usize) -> f32 {
-    rows::softmax(scores, stride, len)
+pub(super) fn softmax(scores: &mut [f32], stride: usize, visible: Range<usize>) -> f32 {
+    rows::softmax(scores, stride, visible)
+}
+
+pub(super) fn softcap(x: &mut [f32], cap: f32) {
+    rows::softcap(x, cap);
 }
 
 pub(super) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     rows::swiglu(gate, up, out);
+}
+
+pub(super) fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    rows::geglu(gate, up, out);
 }

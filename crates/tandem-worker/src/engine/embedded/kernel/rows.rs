@@ -2,7 +2,12 @@
 //!
 //! Always inlined: each instruction set's file compiles its own copy.
 
+use std::ops::Range;
+
 use super::LANES;
+
+/// Adding it rounds to an integer, which then sits in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
 
 #[inline(always)]
 pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -24,12 +29,16 @@ pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 }
 
 #[inline(always)]
-pub(super) fn softmax(scores: &mut [f32], stride: usize, len: usize) -> f32 {
-    let valid = |group: usize| len.saturating_sub(group * LANES).min(LANES);
+pub(super) fn softmax(scores: &mut [f32], stride: usize, visible: Range<usize>) -> f32 {
+    let lane = |position: usize, group: usize| position.saturating_sub(group * LANES).min(LANES);
+    let hide = |lanes: &mut [f32], group: usize, value: f32| {
+        lanes[..lane(visible.start, group)].fill(value);
+        lanes[lane(visible.end, group)..].fill(value);
+    };
     let mut max = [f32::NEG_INFINITY; LANES];
     for (group, lanes) in scores.chunks_mut(stride).enumerate() {
         let lanes = &mut lanes[..LANES];
-        lanes[valid(group)..].fill(f32::NEG_INFINITY);
+        hide(lanes, group, f32::NEG_INFINITY);
         for (max, &score) in max.iter_mut().zip(&*lanes) {
             *max = if score > *max { score } else { *max };
         }
@@ -41,7 +50,7 @@ pub(super) fn softmax(scores: &mut [f32], stride: usize, len: usize) -> f32 {
         for score in lanes.iter_mut() {
             *score = exp(*score - max);
         }
-        lanes[valid(group)..].fill(0.0);
+        hide(lanes, group, 0.0);
         for (sum, &weight) in sums.iter_mut().zip(&*lanes) {
             *sum += weight;
         }
@@ -50,9 +59,63 @@ pub(super) fn softmax(scores: &mut [f32], stride: usize, len: usize) -> f32 {
 }
 
 #[inline(always)]
+pub(super) fn softcap(x: &mut [f32], cap: f32) {
+    let scale = 2.0 / cap;
+    for x in x {
+        // tanh(y) = 1 - 2 / (e^2y + 1)
+        *x = cap * (1.0 - 2.0 / (exp(*x * scale) + 1.0));
+    }
+}
+
+#[inline(always)]
 pub(super) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
         *out = gate / (1.0 + exp(-gate)) * up;
+    }
+}
+
+#[inline(always)]
+pub(super) fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    /// Twice the square root of 2 / pi.
+    const SCALE: f32 = 1.595_769;
+    for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
+        // x / 2 * (1 + tanh(y)) = x / (1 + e^-2y)
+        let doubled = SCALE * (gate + 0.044_715 * gate * gate * gate);
+        *out = gate / (1.0 + exp(-doubled)) * up;
+    }
+}
+
+/// Rounds to 8 bits. Each block of 32 numbers gets a scale, and the sum of what was kept.
+#[allow(clippy::cast_possible_truncation, reason = "clamped to 8 bits")]
+#[inline(always)]
+pub(super) fn quantize(x: &[f32], (quants, scales, sums): (&mut [i8], &mut [f32], &mut [f32])) {
+    const BLOCK: usize = 32;
+    let blocks = quants.chunks_exact_mut(BLOCK).zip(x.chunks(BLOCK));
+    for ((quants, x), (scale, sum)) in blocks.zip(scales.iter_mut().zip(sums)) {
+        let mut block = [0.0; BLOCK];
+        block[..x.len()].copy_from_slice(x);
+        let mut largest = [0.0_f32; LANES];
+        for half in block.chunks_exact(LANES) {
+            for (largest, x) in largest.iter_mut().zip(half) {
+                *largest = if x.abs() > *largest {
+                    x.abs()
+                } else {
+                    *largest
+                };
+            }
+        }
+        let largest = largest.into_iter().fold(0.0_f32, f32::max);
+        *scale = largest / 127.0;
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let mut total = 0;
+        for (quant, x) in quants.iter_mut().zip(block) {
+            let rounded = (x * inverse + ROUNDER)
+                .to_bits()
+                .wrapping_sub(ROUNDER.to_bits());
+            *quant = rounded.cast_signed().clamp(-127, 127) as i8;
+            total += i32::from(*quant);
+        }
+        *sum = *scale * total as f32;
     }
 }
 
@@ -74,8 +137,6 @@ fn total(sums: &[f32; LANES]) -> f32 {
 /// Cephes' `expf`: e^x = 2^n * e^r with r in [-ln 2 / 2, ln 2 / 2], and a polynomial for e^r.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// Adding it rounds to an integer, which then sits in the low bits.
-    const ROUNDER: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let x = x.clamp(-87.3, 88.3);
@@ -123,9 +184,47 @@ mod tests {
             .chain(32..34)
             .map(|score| (f32::from(score) - 33.0).exp())
             .sum();
-        let sum = softmax(&mut scores, 32, 18);
+        let sum = softmax(&mut scores, 32, 0..18);
         assert!((sum - expect).abs() < 1e-6, "{sum} {expect}");
         assert_eq!(scores[33], 1.0);
         assert_eq!(scores[34..48], [0.0; 14]);
+    }
+
+    #[test]
+    fn softmax_sees_no_further_than_the_window() {
+        let mut scores: Vec<f32> = (0_u8..48).map(f32::from).collect();
+        scores[3] = f32::NAN;
+        let sum = softmax(&mut scores, 16, 20..35);
+        let expect: f32 = (20..35_u8)
+            .map(|score| (f32::from(score) - 34.0).exp())
+            .sum();
+        assert!((sum - expect).abs() < 1e-6, "{sum} {expect}");
+        assert_eq!(scores[34], 1.0);
+        assert!(
+            scores[..20]
+                .iter()
+                .chain(&scores[35..])
+                .all(|&score| score == 0.0)
+        );
+    }
+
+    #[test]
+    fn bounds_and_gelu_are_those_of_the_formulas() {
+        for x in [-300.0, -7.5, -1.0, -1e-3, 0.0, 0.3, 2.0, 49.0, 1e4_f32] {
+            let mut capped = [x];
+            softcap(&mut capped, 30.0);
+            let expect = 30.0 * (f64::from(x) / 30.0).tanh();
+            assert!((f64::from(capped[0]) - expect).abs() < 1e-5, "{x}");
+            let mut gated = [0.0];
+            geglu(&[x], &[2.0], &mut gated);
+            let x = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            let expect = x * (1.0 + inner.tanh());
+            let error = (f64::from(gated[0]) - expect).abs();
+            assert!(
+                error < 1e-5 * (1.0 + expect.abs()),
+                "{x} {gated:?} {expect}"
+            );
+        }
     }
 }

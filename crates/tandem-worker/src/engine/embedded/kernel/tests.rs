@@ -48,7 +48,7 @@ proptest! {
         let kernel = if portable { Kernel::Portable } else { Kernel::detect() };
         let weights = random("w", &[outputs, inputs], bf16);
         let x = random("x", &[rows, inputs], false).into_f32();
-        let matrix = Matrix::pack(std::slice::from_ref(&weights), inputs);
+        let matrix = Matrix::pack(std::slice::from_ref(&weights), inputs, Quantization::None);
         let mut product = Vec::new();
         matrix.apply(&compute(3, kernel), &x, &mut product);
         let together = by_row(&product, rows, outputs);
@@ -68,7 +68,7 @@ proptest! {
 fn large_products_are_split_without_a_trace() {
     let (rows, inputs, outputs) = (9, 512, 1000);
     let weights = random("w", &[outputs, inputs], true);
-    let matrix = Matrix::pack(&[weights], inputs);
+    let matrix = Matrix::pack(&[weights], inputs, Quantization::None);
     let x = random("x", &[rows, inputs], false).into_f32();
     let (mut one, mut four) = (Vec::new(), Vec::new());
     matrix.apply(&compute(1, Kernel::detect()), &x, &mut one);
@@ -81,7 +81,7 @@ fn large_products_are_split_without_a_trace() {
 fn parts_start_new_panels_and_rows_come_back() {
     let check = |bf16: bool| {
         let (first, second) = (random("a", &[20, 24], bf16), random("b", &[5, 24], bf16));
-        let matrix = Matrix::pack(&[first.clone(), second.clone()], 24);
+        let matrix = Matrix::pack(&[first.clone(), second.clone()], 24, Quantization::None);
         assert_eq!(matrix.panels(), 3);
         let mut row = vec![0.0; 24];
         for output in 0..20 {
@@ -100,11 +100,14 @@ fn row_operations_agree_between_instruction_sets() {
     let x = random("x", &[1, 40], false).into_f32();
     let up = random("y", &[1, 40], false).into_f32();
     let run = |kernel: Kernel| {
-        let mut out = vec![0.0; 80];
+        let mut out = vec![0.0; 160];
         kernel.rms_norm(&x, &up, 1e-5, &mut out[..40]);
-        kernel.swiglu(&x, &up, &mut out[40..]);
+        kernel.swiglu(&x, &up, &mut out[40..80]);
+        kernel.geglu(&x, &up, &mut out[80..120]);
+        out[120..].copy_from_slice(&x);
+        kernel.softcap(&mut out[120..], 0.5);
         let mut scores = x[..32].to_vec();
-        out.push(kernel.softmax(&mut scores, LANES, 20));
+        out.push(kernel.softmax(&mut scores, LANES, 3..20));
         out.extend(scores);
         out
     };

@@ -3,7 +3,7 @@
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use tandem_kv_cache::{BlockStore, KvShape};
 
-use super::Span;
+use super::{Scores, Span};
 use crate::engine::embedded::kernel::{Compute, LANES, Panels, Product};
 
 /// Query rows (tokens times heads of a group) that are computed together: enough to reuse each
@@ -19,6 +19,9 @@ pub(super) struct Attention<'a> {
     pub(super) store: &'a BlockStore,
     pub(super) layer: usize,
     pub(super) heads: usize,
+    pub(super) scores: Scores,
+    /// How many tokens one sees, itself included, if not all before it.
+    pub(super) window: Option<usize>,
     /// Distance of the query rows in `rows`.
     pub(super) stride: usize,
 }
@@ -32,6 +35,14 @@ struct Tile<'a> {
     kv_head: usize,
     /// `[token][head of the group][head_dim]`.
     out: &'a mut [f32],
+}
+
+/// The positions whose keys and values a tile reads.
+#[derive(Clone, Copy)]
+struct Context {
+    /// Beginning of the block with the first that one of its tokens sees.
+    from: usize,
+    to: usize,
 }
 
 impl Attention<'_> {
@@ -52,7 +63,11 @@ impl Attention<'_> {
         let tiles = self.tiles(spans, scratch);
         let operations: usize = spans
             .iter()
-            .map(|span| span.tokens.len() * (span.start + span.tokens.len()) * width)
+            .map(|span| {
+                let context = span.start + span.tokens.len();
+                let seen = self.window.map_or(context, |window| window.min(context));
+                span.tokens.len() * seen * width
+            })
             .sum();
         if self.compute.threads() == 1 || operations < WORTH_SPLITTING {
             let mut scores = Vec::new();
@@ -105,32 +120,29 @@ impl Attention<'_> {
     }
 
     fn attend(&self, rows: &[f32], tile: &mut Tile<'_>, scratch: &mut Vec<f32>) {
-        let shape = self.store.shape();
+        let dim = self.store.shape().head_dim;
         let kernel = self.compute.kernel();
-        let (group, dim) = (self.group(), shape.head_dim);
+        let group = self.group();
         let count = tile.tokens * group;
-        let first_row = tile.row;
-        let start = tile.span.start + (first_row - tile.span.row);
-        let context = start + tile.tokens;
-        let score_len = context.div_ceil(LANES) * count * LANES;
+        let start = tile.span.start + (tile.row - tile.span.row);
+        let context = self.context(start, tile.tokens);
+        let score_len = (context.to - context.from).div_ceil(LANES) * count * LANES;
         let query_len = count * dim;
         scratch.resize(query_len * 2 + score_len, 0.0);
         let (queries, rest) = scratch.split_at_mut(query_len);
         let (sums, scores) = rest.split_at_mut(query_len);
 
-        let scale = 1.0 / (dim as f32).sqrt();
-        for (token, queries) in queries.chunks_exact_mut(group * dim).enumerate() {
-            let row = &rows[(first_row + token) * self.stride..];
-            let row = &row[tile.kv_head * group * dim..][..group * dim];
-            for (query, &x) in queries.iter_mut().zip(row) {
-                *query = x * scale;
-            }
-        }
+        self.scale_queries(rows, tile, queries);
         self.score(tile, queries, (count, context), scores);
+        if let Some(cap) = self.scores.softcap {
+            kernel.softcap(scores, cap);
+        }
         let stride = count * LANES;
         let totals: Vec<f32> = (0..count)
             .map(|row| {
-                let visible = start + row / group + 1;
+                let end = start + row / group + 1;
+                let first = self.window.map_or(0, |window| end.saturating_sub(window));
+                let visible = first.saturating_sub(context.from)..end - context.from;
                 kernel.softmax(&mut scores[row * LANES..], stride, visible)
             })
             .collect();
@@ -146,17 +158,41 @@ impl Attention<'_> {
         }
     }
 
+    /// What `tokens` tokens from position `start` on see. Beginning at a block changes no bit of
+    /// the result: what a token does not see has weight 0.
+    fn context(&self, start: usize, tokens: usize) -> Context {
+        let first = self
+            .window
+            .map_or(0, |window| (start + 1).saturating_sub(window));
+        Context {
+            from: first - first % self.store.shape().block_size,
+            to: start + tokens,
+        }
+    }
+
+    fn scale_queries(&self, rows: &[f32], tile: &Tile<'_>, queries: &mut [f32]) {
+        let width = self.group() * self.store.shape().head_dim;
+        for (token, queries) in queries.chunks_exact_mut(width).enumerate() {
+            let row = &rows[(tile.row + token) * self.stride..];
+            let row = &row[tile.kv_head * width..][..width];
+            for (query, &x) in queries.iter_mut().zip(row) {
+                *query = x * self.scores.scale;
+            }
+        }
+    }
+
     /// `scores[group of 16 positions][row][lane]`.
     fn score(
         &self,
         tile: &Tile<'_>,
         queries: &[f32],
-        (rows, context): (usize, usize),
+        (rows, context): (usize, Context),
         scores: &mut [f32],
     ) {
         let shape = self.store.shape();
         let per_block = shape.block_size / LANES * rows * LANES;
-        let blocks = &tile.span.blocks[..shape.blocks_for(context)];
+        let first = context.from / shape.block_size;
+        let blocks = &tile.span.blocks[first..shape.blocks_for(context.to)];
         for (&block, out) in blocks.iter().zip(scores.chunks_mut(per_block)) {
             let keys = &self.store.read(block)[shape.keys(self.layer, tile.kv_head)];
             self.compute.kernel().multiply(&mut Product {
@@ -180,12 +216,12 @@ impl Attention<'_> {
         &self,
         tile: &Tile<'_>,
         scores: &[f32],
-        (rows, context): (usize, usize),
+        (rows, context): (usize, Context),
         sums: &mut [f32],
     ) {
         let shape = self.store.shape();
         for (group, scores) in scores.chunks_exact(rows * LANES).enumerate() {
-            let position = group * LANES;
+            let position = context.from + group * LANES;
             let block = tile.span.blocks[position / shape.block_size];
             let values = &self.store.read(block)[shape.values(self.layer, tile.kv_head)];
             self.compute.kernel().multiply(&mut Product {
@@ -193,7 +229,7 @@ impl Attention<'_> {
                 stride: LANES,
                 rows,
                 // Slots beyond the context were never written.
-                depth: LANES.min(context - position),
+                depth: LANES.min(context.to - position),
                 panels: Panels::F32 {
                     data: &values[position % shape.block_size * shape.head_dim..],
                     panel: LANES,

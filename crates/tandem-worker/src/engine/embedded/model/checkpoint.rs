@@ -1,14 +1,12 @@
 //! Weights in safetensors files, in one file or in shards.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use xxhash_rust::xxh3::xxh3_64;
 
+use super::mapped::{MappedFile, fingerprint};
 use super::{ModelError, TensorSource, Values};
 
 const SINGLE: &str = "model.safetensors";
@@ -17,15 +15,9 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The weights in a Hugging Face model directory.
 #[derive(Debug)]
 pub struct Checkpoint {
-    files: Vec<Shard>,
+    files: Vec<MappedFile>,
     /// File of each tensor.
     places: HashMap<String, usize>,
-}
-
-#[derive(Debug)]
-struct Shard {
-    path: PathBuf,
-    map: Mmap,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +26,11 @@ struct Index {
 }
 
 impl Checkpoint {
+    /// Whether `directory` has weights of this kind.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(SINGLE).exists() || directory.join(INDEX).exists()
+    }
+
     /// Opens `model.safetensors`, or the shards of `model.safetensors.index.json`.
     pub fn open(directory: &Path) -> Result<Self, ModelError> {
         let index = directory.join(INDEX);
@@ -50,14 +47,14 @@ impl Checkpoint {
             places: HashMap::new(),
         };
         for name in names {
-            checkpoint.add(map(&directory.join(name))?)?;
+            checkpoint.add(MappedFile::open(&directory.join(name))?)?;
         }
         Ok(checkpoint)
     }
 
-    fn add(&mut self, shard: Shard) -> Result<(), ModelError> {
+    fn add(&mut self, shard: MappedFile) -> Result<(), ModelError> {
         let place = self.files.len();
-        for name in shard.parse()?.names() {
+        for name in parse(&shard)?.names() {
             self.places.insert(name.to_owned(), place);
         }
         self.files.push(shard);
@@ -65,32 +62,15 @@ impl Checkpoint {
     }
 }
 
-impl Shard {
-    fn parse(&self) -> Result<SafeTensors<'_>, ModelError> {
-        SafeTensors::deserialize(&self.map)
-            .map_err(|error| ModelError::malformed(&self.path, &error))
-    }
-}
-
-#[allow(
-    unsafe_code,
-    reason = "weights are mapped so that loading does not need twice their memory"
-)]
-fn map(path: &Path) -> Result<Shard, ModelError> {
-    let file = File::open(path).map_err(ModelError::read(path))?;
-    // SAFETY: the map is only read, and dropped when loading ends. Model files are not written
-    // while a worker loads them; if one is truncated meanwhile, the process dies with a bus error
-    // as it would with any mapped file.
-    let map = unsafe { Mmap::map(&file) }.map_err(ModelError::read(path))?;
-    let path = path.to_owned();
-    Ok(Shard { path, map })
+fn parse(shard: &MappedFile) -> Result<SafeTensors<'_>, ModelError> {
+    SafeTensors::deserialize(shard).map_err(|error| ModelError::malformed(&shard.path, &error))
 }
 
 impl TensorSource for Checkpoint {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Values, ModelError> {
         let missing = || ModelError::MissingTensor(name.to_owned());
         let shard = &self.files[*self.places.get(name).ok_or_else(missing)?];
-        let tensors = shard.parse()?;
+        let tensors = parse(shard)?;
         let tensor = tensors.tensor(name).map_err(|_| missing())?;
         if tensor.shape() != shape {
             return Err(ModelError::Shape {
@@ -128,19 +108,7 @@ impl TensorSource for Checkpoint {
         self.places.contains_key(name)
     }
 
-    /// Hashes of each file's beginning (its table of tensors) and of numbers spread over it.
     fn fingerprint(&self) -> String {
-        const PIECE: usize = 1 << 12;
-        const PIECES: usize = 64;
-        let mut digest = Vec::new();
-        for file in &self.files {
-            let step = (file.map.len() / PIECES).max(PIECE);
-            for piece in file.map.chunks(step) {
-                let piece = &piece[..piece.len().min(PIECE)];
-                digest.extend(xxh3_64(piece).to_le_bytes());
-            }
-            digest.extend(file.map.len().to_le_bytes());
-        }
-        format!("{:016x}", xxh3_64(&digest))
+        fingerprint(self.files.iter())
     }
 }

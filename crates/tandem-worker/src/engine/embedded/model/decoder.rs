@@ -3,10 +3,10 @@
 use tandem_kv_cache::{BlockId, BlockStore, KvShape};
 
 use super::attention::Attention;
-use super::layer::{Layer, add_rows, gate_rows, norm_rows};
-use super::rope::{angles, rotate};
+use super::layer::{Branch, Layer, add_rows, gate_rows, norm, norm_rows};
+use super::rope::{Rope, angles, rotate};
 use super::{ModelConfig, ModelError, TensorSource, Values};
-use crate::engine::embedded::kernel::{Compute, LANES, Matrix};
+use crate::engine::embedded::kernel::{Compute, LANES, Matrix, Quantization};
 
 /// A decoder-only transformer.
 #[derive(Debug)]
@@ -18,8 +18,40 @@ pub struct Decoder {
     layers: Vec<Layer>,
     norm: Vec<f32>,
     output: Matrix,
+    /// Of layers that see everything, and of those with a window if they rotate in another way.
+    rotations: Vec<Rotation>,
+}
+
+/// What rotary embeddings need at each position.
+#[derive(Debug)]
+struct Rotation {
+    dims: usize,
     frequencies: Vec<f32>,
     magnitude: f32,
+}
+
+impl Rotation {
+    fn new(rope: &Rope) -> Self {
+        let (frequencies, magnitude) = rope.frequencies();
+        Self {
+            dims: rope.dims,
+            frequencies,
+            magnitude,
+        }
+    }
+
+    /// Cosines and sines of each row's position.
+    fn angles(&self, batch: &Batch<'_>) -> Vec<f32> {
+        let mut all = vec![0.0; batch.rows * self.dims];
+        let positions = batch
+            .spans
+            .iter()
+            .flat_map(|span| span.start..span.start + span.tokens.len());
+        for (out, position) in all.chunks_exact_mut(self.dims).zip(positions) {
+            angles(&self.frequencies, self.magnitude, position, out);
+        }
+        all
+    }
 }
 
 /// New tokens of one sequence.
@@ -71,8 +103,15 @@ struct Scratch {
 }
 
 impl Decoder {
-    /// Loads all weights.
-    pub fn load(config: ModelConfig, source: &impl TensorSource) -> Result<Self, ModelError> {
+    /// Loads all weights, rounded as `quantization` says.
+    ///
+    /// # Errors
+    /// A weight is missing, or not what `config` says.
+    pub fn load(
+        config: ModelConfig,
+        source: &impl TensorSource,
+        quantization: Quantization,
+    ) -> Result<Self, ModelError> {
         let (vocab, hidden) = (config.vocab_size, config.hidden);
         let embedding = source.tensor("model.embed_tokens.weight", &[vocab, hidden])?;
         let (embedding, output) = if config.tied {
@@ -82,17 +121,21 @@ impl Decoder {
             (Some(embedding), output)
         };
         let layers = (0..config.layers)
-            .map(|index| Layer::load(source, &config, index))
+            .map(|index| Layer::load(source, &config, (index, quantization)))
             .collect::<Result<_, _>>()?;
-        let (frequencies, magnitude) = config.rope.frequencies(config.head_dim);
+        let mut rotations = vec![Rotation::new(&config.rope)];
+        if let Some(sliding) = &config.sliding
+            && sliding.rope != config.rope
+        {
+            rotations.push(Rotation::new(&sliding.rope));
+        }
         Ok(Self {
-            fingerprint: format!("{config:?} {}", source.fingerprint()),
+            fingerprint: format!("{config:?} {quantization:?} {}", source.fingerprint()),
             embedding,
             layers,
-            norm: source.tensor("model.norm.weight", &[hidden])?.into_f32(),
-            output: Matrix::pack(&[output], hidden),
-            frequencies,
-            magnitude,
+            norm: norm(source, &config, ("model.norm.weight", hidden))?,
+            output: Matrix::pack(&[output], hidden, quantization.of_output()),
+            rotations,
             config,
         })
     }
@@ -125,28 +168,36 @@ impl Decoder {
         batch: &Batch<'_>,
         store: &mut BlockStore,
     ) -> Vec<f32> {
-        let eps = self.config.rms_eps;
-        let width = self.config.hidden;
         let mut x = self.embed(batch);
-        let angles = self.angles(batch);
+        let angles: Vec<_> = self
+            .rotations
+            .iter()
+            .map(|rotation| rotation.angles(batch))
+            .collect();
         let mut scratch = Scratch::default();
         for (index, layer) in self.layers.iter().enumerate() {
-            norm_rows(
-                compute,
-                &x,
-                (&layer.attention_norm, eps),
-                &mut scratch.normed,
-            );
+            let eps = self.config.rms_eps;
+            let norm = (&*layer.attention_norm, eps);
+            norm_rows(compute, &x, norm, &mut scratch.normed);
             layer
                 .qkv
                 .apply(compute, &scratch.normed, &mut scratch.product);
-            self.split_heads(compute, layer, &angles, &mut scratch);
+            let window = self.config.window(index);
+            let rotation = if window.is_some() {
+                angles.last()
+            } else {
+                angles.first()
+            };
+            let angles = rotation.map_or(&[][..], Vec::as_slice);
+            self.split_heads(compute, layer, angles, &mut scratch);
             self.remember(batch, index, &scratch.heads, store);
             let attention = Attention {
                 compute,
                 store,
                 layer: index,
                 heads: self.config.heads,
+                scores: self.config.scores,
+                window,
                 stride: self.heads_width(),
             };
             let Scratch {
@@ -156,23 +207,36 @@ impl Decoder {
                 ..
             } = &mut scratch;
             attention.run(heads, &batch.spans, tiles, attended);
-            layer
-                .output
-                .apply(compute, &scratch.attended, &mut scratch.product);
-            let bias = layer.output_bias.as_deref();
-            add_rows(compute, &scratch.product, bias, (&mut x, width));
-            norm_rows(compute, &x, (&layer.mlp_norm, eps), &mut scratch.normed);
-            layer
-                .gate_up
-                .apply(compute, &scratch.normed, &mut scratch.product);
-            let wide = self.config.intermediate;
-            gate_rows(compute, &scratch.product, wide, &mut scratch.gated);
-            layer
-                .down
-                .apply(compute, &scratch.gated, &mut scratch.product);
-            add_rows(compute, &scratch.product, None, (&mut x, width));
+            self.finish_layer(compute, layer, &mut x, &mut scratch);
         }
         self.logits(compute, batch, &x, &mut scratch)
+    }
+
+    /// What comes after attention: its projection, and the feed-forward part.
+    fn finish_layer(&self, compute: &Compute, layer: &Layer, x: &mut [f32], scratch: &mut Scratch) {
+        let (eps, width) = (self.config.rms_eps, self.config.hidden);
+        layer
+            .output
+            .apply(compute, &scratch.attended, &mut scratch.product);
+        let branch = Branch {
+            bias: layer.output_bias.as_deref(),
+            norm: layer.attention_out_norm.as_deref().map(|norm| (norm, eps)),
+        };
+        add_rows(compute, &scratch.product, branch, (&mut *x, width));
+        norm_rows(compute, x, (&layer.mlp_norm, eps), &mut scratch.normed);
+        layer
+            .gate_up
+            .apply(compute, &scratch.normed, &mut scratch.product);
+        let gate = (self.config.activation, self.config.intermediate);
+        gate_rows(compute, &scratch.product, gate, &mut scratch.gated);
+        layer
+            .down
+            .apply(compute, &scratch.gated, &mut scratch.product);
+        let branch = Branch {
+            bias: None,
+            norm: layer.mlp_out_norm.as_deref().map(|norm| (norm, eps)),
+        };
+        add_rows(compute, &scratch.product, branch, (x, width));
     }
 
     fn embed(&self, batch: &Batch<'_>) -> Vec<f32> {
@@ -183,44 +247,28 @@ impl Decoder {
             let token = token as usize;
             match &self.embedding {
                 None => self.output.copy_row(token, row),
-                Some(Values::F32(table)) => {
-                    row.copy_from_slice(&table[token * width..][..width]);
-                }
-                Some(table) => {
-                    for (column, x) in row.iter_mut().enumerate() {
-                        *x = table.get(token * width + column);
-                    }
-                }
+                Some(table) => row.copy_from_slice(&table.row(token, width)),
+            }
+            for x in row {
+                *x *= self.config.embedding_scale;
             }
         }
         x
-    }
-
-    /// Cosines and sines of each row's position.
-    fn angles(&self, batch: &Batch<'_>) -> Vec<f32> {
-        let width = self.config.head_dim;
-        let mut all = vec![0.0; batch.rows * width];
-        let positions = batch
-            .spans
-            .iter()
-            .flat_map(|span| span.start..span.start + span.tokens.len());
-        for (out, position) in all.chunks_exact_mut(width).zip(positions) {
-            angles(&self.frequencies, self.magnitude, position, out);
-        }
-        all
     }
 
     fn heads_width(&self) -> usize {
         (self.config.heads + 2 * self.config.kv_heads) * self.config.head_dim
     }
 
-    /// Brings the product of `qkv` into rows of heads, and normalises and rotates them.
+    /// Brings the product of `qkv` into rows of heads, and normalises and rotates them by `angles`,
+    /// which has as many numbers per row as dimensions are rotated.
     fn split_heads(&self, compute: &Compute, layer: &Layer, angles: &[f32], scratch: &mut Scratch) {
         let config = &self.config;
         let dim = config.head_dim;
         let width = self.heads_width();
-        let rows = angles.len() / dim;
         let product = &scratch.product;
+        let rows = product.len() / width;
+        let rotated_dims = angles.len() / rows;
         scratch.heads.resize(rows * width, 0.0);
         let operations = rows * width * 4;
         compute.for_each_piece(&mut scratch.heads, width, operations, |row, heads| {
@@ -233,7 +281,7 @@ impl Decoder {
             {
                 *x += bias;
             }
-            let angles = &angles[row * dim..][..dim];
+            let angles = &angles[row * rotated_dims..][..rotated_dims];
             let rotated = config.heads + config.kv_heads;
             for (index, head) in heads.chunks_exact_mut(dim).take(rotated).enumerate() {
                 if let Some((queries, keys)) = &layer.head_norms {
@@ -291,6 +339,9 @@ impl Decoder {
                 let sums = &scratch.product[(panel * rows + row) * LANES..];
                 out.copy_from_slice(&sums[..out.len()]);
             }
+        }
+        if let Some(cap) = self.config.logit_softcap {
+            compute.kernel().softcap(&mut logits, cap);
         }
         logits
     }

@@ -1,7 +1,7 @@
 //! The weights of one decoder layer, and its steps on rows of the batch.
 
-use super::{Family, ModelConfig, ModelError, TensorSource, Values};
-use crate::engine::embedded::kernel::{Compute, LANES, Matrix};
+use super::{Activation, ModelConfig, ModelError, TensorSource, Values};
+use crate::engine::embedded::kernel::{Compute, LANES, Matrix, Quantization};
 
 /// The weights of one layer. Products of the same input are packed as one matrix.
 #[derive(Debug)]
@@ -13,54 +13,94 @@ pub(super) struct Layer {
     pub(super) head_norms: Option<(Vec<f32>, Vec<f32>)>,
     pub(super) output: Matrix,
     pub(super) output_bias: Option<Vec<f32>>,
+    /// Norm of what attention adds to the residual stream.
+    pub(super) attention_out_norm: Option<Vec<f32>>,
     pub(super) mlp_norm: Vec<f32>,
     pub(super) gate_up: Matrix,
     pub(super) down: Matrix,
+    /// Norm of what the feed-forward part adds to the residual stream.
+    pub(super) mlp_out_norm: Option<Vec<f32>>,
 }
 
 impl Layer {
     pub(super) fn load(
         source: &impl TensorSource,
         config: &ModelConfig,
-        index: usize,
+        (index, quantization): (usize, Quantization),
     ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        let vector = |part: &str, length| -> Result<Vec<f32>, ModelError> {
-            Ok(source.tensor(&name(part), &[length])?.into_f32())
-        };
+        let norm = |part: &str, length| norm(source, config, (&name(part), length));
         let matrix = |part: &str, outputs, inputs| source.tensor(&name(part), &[outputs, inputs]);
         let (hidden, wide) = (config.hidden, config.intermediate);
         let queries = config.heads * config.head_dim;
         let keys = config.kv_heads * config.head_dim;
-        let qkv = [
-            matrix("self_attn.q_proj", queries, hidden)?,
-            matrix("self_attn.k_proj", keys, hidden)?,
-            matrix("self_attn.v_proj", keys, hidden)?,
-        ];
-        let gate_up = [
-            matrix("mlp.gate_proj", wide, hidden)?,
-            matrix("mlp.up_proj", wide, hidden)?,
-        ];
-        let head_norms = match config.family {
-            Family::Qwen3 => Some((
-                vector("self_attn.q_norm", config.head_dim)?,
-                vector("self_attn.k_norm", config.head_dim)?,
-            )),
-            Family::Llama | Family::Qwen2 => None,
+        // Some checkpoints come with the products of one input as one matrix already.
+        let qkv = if source.contains(&name("self_attn.qkv_proj")) {
+            vec![matrix("self_attn.qkv_proj", queries + 2 * keys, hidden)?]
+        } else {
+            vec![
+                matrix("self_attn.q_proj", queries, hidden)?,
+                matrix("self_attn.k_proj", keys, hidden)?,
+                matrix("self_attn.v_proj", keys, hidden)?,
+            ]
         };
-        let pack = |values: Values, inputs| Matrix::pack(&[values], inputs);
+        let gate_up = if source.contains(&name("mlp.gate_up_proj")) {
+            let both = matrix("mlp.gate_up_proj", 2 * wide, hidden)?;
+            both.split(wide * hidden)
+        } else {
+            [
+                matrix("mlp.gate_proj", wide, hidden)?,
+                matrix("mlp.up_proj", wide, hidden)?,
+            ]
+        };
+        let head_norms = if config.norms.heads {
+            Some((
+                norm("self_attn.q_norm", config.head_dim)?,
+                norm("self_attn.k_norm", config.head_dim)?,
+            ))
+        } else {
+            None
+        };
+        // Where both sides of a part are normalised, the old name means another place.
+        let (attention_out, mlp, mlp_out) = if config.norms.after {
+            (
+                Some(norm("post_attention_layernorm", hidden)?),
+                norm("pre_feedforward_layernorm", hidden)?,
+                Some(norm("post_feedforward_layernorm", hidden)?),
+            )
+        } else {
+            (None, norm("post_attention_layernorm", hidden)?, None)
+        };
+        let pack = |parts: &[Values], inputs| Matrix::pack(parts, inputs, quantization);
+        let output = matrix("self_attn.o_proj", hidden, queries)?;
+        let down = matrix("mlp.down_proj", hidden, wide)?;
         Ok(Self {
-            attention_norm: vector("input_layernorm", hidden)?,
-            qkv: Matrix::pack(&qkv, hidden),
+            attention_norm: norm("input_layernorm", hidden)?,
+            qkv: pack(&qkv, hidden),
             qkv_bias: biases(source, index, &[('q', queries), ('k', keys), ('v', keys)])?,
             head_norms,
-            output: pack(matrix("self_attn.o_proj", hidden, queries)?, queries),
+            output: pack(&[output], queries),
             output_bias: biases(source, index, &[('o', hidden)])?,
-            mlp_norm: vector("post_attention_layernorm", hidden)?,
-            gate_up: Matrix::pack(&gate_up, hidden),
-            down: pack(matrix("mlp.down_proj", hidden, wide)?, wide),
+            attention_out_norm: attention_out,
+            mlp_norm: mlp,
+            gate_up: pack(&gate_up, hidden),
+            down: pack(&[down], wide),
+            mlp_out_norm: mlp_out,
         })
     }
+}
+
+/// The weights of a norm, ready to multiply with.
+pub(super) fn norm(
+    source: &impl TensorSource,
+    config: &ModelConfig,
+    (name, length): (&str, usize),
+) -> Result<Vec<f32>, ModelError> {
+    let mut weights = source.tensor(name, &[length])?.into_f32();
+    for weight in &mut weights {
+        *weight += config.norms.offset;
+    }
+    Ok(weights)
 }
 
 /// The biases of some of a layer's attention projections, if it has them.
@@ -95,38 +135,69 @@ pub(super) fn norm_rows(
     });
 }
 
+/// What happens to a product before it joins the residual stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Branch<'a> {
+    pub(super) bias: Option<&'a [f32]>,
+    /// Weights of a norm, and what is added to its mean square.
+    pub(super) norm: Option<(&'a [f32], f32)>,
+}
+
 /// Adds a product (`[panel][row][LANES]`) to the rows of `x`.
 pub(super) fn add_rows(
     compute: &Compute,
     product: &[f32],
-    bias: Option<&[f32]>,
+    branch: Branch<'_>,
     (x, width): (&mut [f32], usize),
 ) {
     let rows = x.len() / width;
     let operations = x.len() * 2;
     compute.for_each_piece(x, width, operations, |row, x| {
-        for (panel, x) in x.chunks_mut(LANES).enumerate() {
-            let sums = &product[(panel * rows + row) * LANES..];
-            for (x, &sum) in x.iter_mut().zip(sums) {
-                *x += sum;
+        if let Some((weight, eps)) = branch.norm {
+            let mut sums = vec![0.0; width];
+            add_row(product, (row, rows), branch.bias, &mut sums);
+            let mut normed = vec![0.0; width];
+            compute.kernel().rms_norm(&sums, weight, eps, &mut normed);
+            for (x, normed) in x.iter_mut().zip(normed) {
+                *x += normed;
             }
-        }
-        for (x, bias) in x.iter_mut().zip(bias.unwrap_or_default()) {
-            *x += bias;
+        } else {
+            add_row(product, (row, rows), branch.bias, x);
         }
     });
 }
 
-/// `silu(gate) * up` for each row of a product (`[panel][row][LANES]`) that holds both.
-pub(super) fn gate_rows(compute: &Compute, product: &[f32], width: usize, out: &mut Vec<f32>) {
+fn add_row(product: &[f32], (row, rows): (usize, usize), bias: Option<&[f32]>, x: &mut [f32]) {
+    for (panel, x) in x.chunks_mut(LANES).enumerate() {
+        let sums = &product[(panel * rows + row) * LANES..];
+        for (x, &sum) in x.iter_mut().zip(sums) {
+            *x += sum;
+        }
+    }
+    for (x, bias) in x.iter_mut().zip(bias.unwrap_or_default()) {
+        *x += bias;
+    }
+}
+
+/// `activation(gate) * up` for each row of a product (`[panel][row][LANES]`) that holds both.
+pub(super) fn gate_rows(
+    compute: &Compute,
+    product: &[f32],
+    (activation, width): (Activation, usize),
+    out: &mut Vec<f32>,
+) {
     let panels = width.div_ceil(LANES);
     let rows = product.len() / (2 * panels * LANES);
     out.resize(rows * width, 0.0);
+    let kernel = compute.kernel();
     compute.for_each_piece(out, width, rows * width * 16, |row, out| {
         for (panel, out) in out.chunks_mut(LANES).enumerate() {
             let gate = &product[(panel * rows + row) * LANES..][..LANES];
             let up = &product[((panels + panel) * rows + row) * LANES..][..LANES];
-            compute.kernel().swiglu(gate, up, out);
+            match activation {
+                Activation::Silu => kernel.swiglu(gate, up, out),
+                Activation::GeluTanh => kernel.geglu(gate, up, out),
+            }
         }
     });
 }

@@ -7,12 +7,14 @@ use std::f64::consts::PI;
 pub struct Rope {
     /// Base of the wavelengths.
     pub theta: f64,
+    /// How many of a head's dimensions are rotated: the first ones.
+    pub dims: usize,
     /// How the wavelengths are stretched.
     pub scaling: RopeScaling,
 }
 
 /// How wavelengths are stretched beyond what the model was first trained on.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
     None,
@@ -31,6 +33,13 @@ pub enum RopeScaling {
         high: f64,
         /// Context of the first training.
         original: f64,
+    },
+    /// Each by a factor of its own: LongRoPE (Ding et al. 2024), and GGUF files of Llama 3.1.
+    Factors {
+        /// One for each pair of dimensions.
+        factors: Vec<f64>,
+        /// Multiplies sines and cosines.
+        attention: f64,
     },
     /// YaRN (Peng et al. 2023).
     Yarn {
@@ -51,15 +60,22 @@ pub enum RopeScaling {
 
 impl Rope {
     /// Angle per position of each pair of dimensions, and what multiplies sines and cosines.
-    pub fn frequencies(&self, head_dim: usize) -> (Vec<f32>, f32) {
-        let plain: Vec<f64> = (0..head_dim / 2)
-            .map(|pair| self.theta.powf(-(2.0 * pair as f64) / head_dim as f64))
+    pub fn frequencies(&self) -> (Vec<f32>, f32) {
+        let plain: Vec<f64> = (0..self.dims / 2)
+            .map(|pair| self.theta.powf(-(2.0 * pair as f64) / self.dims as f64))
             .collect();
         let mut magnitude = 1.0;
-        let scaled: Vec<f64> = match self.scaling {
+        let scaled: Vec<f64> = match &self.scaling {
             RopeScaling::None => plain,
             RopeScaling::Linear { factor } => plain.iter().map(|f| f / factor).collect(),
-            RopeScaling::Llama3 {
+            RopeScaling::Factors { factors, attention } => {
+                magnitude = *attention;
+                let pairs = plain.iter().zip(factors);
+                pairs
+                    .map(|(frequency, factor)| frequency / factor)
+                    .collect()
+            }
+            &RopeScaling::Llama3 {
                 factor,
                 low,
                 high,
@@ -72,11 +88,11 @@ impl Rope {
                 };
                 plain.into_iter().map(stretch).collect()
             }
-            RopeScaling::Yarn {
+            &RopeScaling::Yarn {
                 factor, attention, ..
             } => {
                 magnitude = attention;
-                let (from, to) = self.yarn_range(head_dim);
+                let (from, to) = self.yarn_range();
                 let stretch = |(pair, frequency): (usize, f64)| {
                     let stretched = ((pair as f64 - from) / (to - from)).clamp(0.0, 1.0);
                     frequency / factor * stretched + frequency * (1.0 - stretched)
@@ -88,7 +104,7 @@ impl Rope {
     }
 
     /// The pairs of dimensions between which YaRN goes from not stretched to stretched.
-    fn yarn_range(&self, head_dim: usize) -> (f64, f64) {
+    fn yarn_range(&self) -> (f64, f64) {
         let RopeScaling::Yarn {
             fast,
             slow,
@@ -99,7 +115,7 @@ impl Rope {
         else {
             return (0.0, 1.0);
         };
-        let dim = head_dim as f64;
+        let dim = self.dims as f64;
         let pair_with =
             |turns: f64| dim * (original / (turns * 2.0 * PI)).ln() / (2.0 * self.theta.ln());
         let (mut from, mut to) = (pair_with(fast), pair_with(slow));
@@ -136,10 +152,11 @@ pub(super) fn angles(frequencies: &[f32], magnitude: f32, position: usize, out: 
     }
 }
 
-/// Rotates one head: dimension `i` with dimension `i + head_dim / 2`.
+/// Rotates as many dimensions of one head as there are `angles`: dimension `i` with the one half
+/// of them further on.
 pub(super) fn rotate(head: &mut [f32], angles: &[f32]) {
-    let half = head.len() / 2;
-    let (first, second) = head.split_at_mut(half);
+    let half = angles.len() / 2;
+    let (first, second) = head[..angles.len()].split_at_mut(half);
     let (cosines, sines) = angles.split_at(half);
     let pairs = first.iter_mut().zip(second);
     for ((a, b), (&cosine, &sine)) in pairs.zip(cosines.iter().zip(sines)) {

@@ -1,6 +1,7 @@
 //! Weights as they come from a checkpoint.
 
 use super::ModelError;
+use crate::engine::embedded::kernel::{Q4Block, Q8Block};
 
 /// The numbers of a tensor, row by row, in the checkpoint's precision (f16 is widened).
 #[derive(Debug, Clone)]
@@ -9,6 +10,10 @@ pub enum Values {
     F32(Vec<f32>),
     /// The upper halves of single-precision numbers.
     Bf16(Vec<u16>),
+    /// 8 bits, in blocks of 32.
+    Q8(Vec<Q8Block>),
+    /// 4 bits, in blocks of 256.
+    Q4(Vec<Q4Block>),
 }
 
 impl Values {
@@ -17,6 +22,8 @@ impl Values {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::Q8(blocks) => blocks.len() * Q8Block::WEIGHTS,
+            Self::Q4(blocks) => blocks.len() * Q4Block::WEIGHTS,
         }
     }
 
@@ -30,6 +37,51 @@ impl Values {
         match self {
             Self::F32(values) => values[index],
             Self::Bf16(values) => widen(values[index]),
+            Self::Q8(blocks) => blocks[index / Q8Block::WEIGHTS].get(index % Q8Block::WEIGHTS),
+            Self::Q4(blocks) => blocks[index / Q4Block::WEIGHTS].get(index % Q4Block::WEIGHTS),
+        }
+    }
+
+    /// A row of `width` numbers, widened.
+    pub fn row(&self, row: usize, width: usize) -> Vec<f32> {
+        let range = row * width..(row + 1) * width;
+        match self {
+            Self::F32(values) => values[range].to_vec(),
+            Self::Bf16(values) => values[range].iter().copied().map(widen).collect(),
+            Self::Q8(_) | Self::Q4(_) => range.map(|index| self.get(index)).collect(),
+        }
+    }
+
+    /// The first `count` of them, which are whole blocks, and the others.
+    pub fn split(self, count: usize) -> [Self; 2] {
+        match self {
+            Self::F32(mut first) => {
+                let second = first.split_off(count);
+                [Self::F32(first), Self::F32(second)]
+            }
+            Self::Bf16(mut first) => {
+                let second = first.split_off(count);
+                [Self::Bf16(first), Self::Bf16(second)]
+            }
+            Self::Q8(mut first) => {
+                let second = first.split_off(count / Q8Block::WEIGHTS);
+                [Self::Q8(first), Self::Q8(second)]
+            }
+            Self::Q4(mut first) => {
+                let second = first.split_off(count / Q4Block::WEIGHTS);
+                [Self::Q4(first), Self::Q4(second)]
+            }
+        }
+    }
+
+    /// Brings rows of `width` numbers, which are whole blocks, into another order: `from` says
+    /// which row comes to a place.
+    pub fn reorder(self, width: usize, from: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(reorder(&values, width, from)),
+            Self::Bf16(values) => Self::Bf16(reorder(&values, width, from)),
+            Self::Q8(blocks) => Self::Q8(reorder(&blocks, width / Q8Block::WEIGHTS, from)),
+            Self::Q4(blocks) => Self::Q4(reorder(&blocks, width / Q4Block::WEIGHTS, from)),
         }
     }
 
@@ -38,8 +90,16 @@ impl Values {
         match self {
             Self::F32(values) => values,
             Self::Bf16(values) => values.into_iter().map(widen).collect(),
+            Self::Q8(_) | Self::Q4(_) => (0..self.len()).map(|index| self.get(index)).collect(),
         }
     }
+}
+
+fn reorder<T: Copy>(values: &[T], width: usize, from: impl Fn(usize) -> usize) -> Vec<T> {
+    (0..values.len() / width)
+        .flat_map(|row| &values[from(row) * width..][..width])
+        .copied()
+        .collect()
 }
 
 fn widen(bits: u16) -> f32 {
