@@ -74,7 +74,7 @@ mod tests {
             },
         });
         check(10 << 30, None, Some(host.clone()));
-        let mut both = host.clone();
+        let mut both = host;
         both["kv_connector_extra_config"]["secondary_tiers"] = json!([
             {"type": "fs", "root_dir": "/kv", "enable_kv_events": true, "locality": "LOCAL"},
         ]);
