@@ -116,6 +116,10 @@ where
 }
 
 /// When to look again after `error`: later each time, unless somebody else was just quicker.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of the controller's error policy"
+)]
 pub(super) fn retry<K: Subject>(
     resource: Arc<K>,
     error: &ReconcileError,

@@ -1,6 +1,10 @@
 //! One component of a graph, and the resource that is one component alone.
 
 #![expect(
+    clippy::duplicated_attributes,
+    reason = "two columns may have the same type"
+)]
+#![expect(
     unreachable_pub,
     reason = "`KubeSchema` makes public structs where nobody reaches them"
 )]

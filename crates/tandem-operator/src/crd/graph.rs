@@ -1,5 +1,10 @@
 //! A graph: the components that serve models together.
 
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "two columns may have the same type"
+)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::EnvVar;

@@ -2,6 +2,10 @@
 //! scales Deployments can scale it.
 
 #![expect(
+    clippy::duplicated_attributes,
+    reason = "two columns may have the same type"
+)]
+#![expect(
     unreachable_pub,
     reason = "`KubeSchema` makes public structs where nobody reaches them"
 )]

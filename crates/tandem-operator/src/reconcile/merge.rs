@@ -58,12 +58,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn check(base: Value, over: Value, expected: Value) {
+    fn check(base: Value, over: Value, expected: &Value) {
         let (Value::Object(mut base), Value::Object(over)) = (base, over) else {
             panic!("objects are merged")
         };
         lay_over(&mut base, &over);
-        assert_eq!(Value::Object(base), expected);
+        assert_eq!(&Value::Object(base), expected);
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         check(
             json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}),
             json!({"env": [{"name": "A", "value": "3"}, {"name": "C", "value": "$(B)"}]}),
-            json!({"env": [
+            &json!({"env": [
                 {"name": "B", "value": "2"},
                 {"name": "A", "value": "3"},
                 {"name": "C", "value": "$(B)"},
@@ -84,7 +84,7 @@ mod tests {
         check(
             json!({"livenessProbe": {"httpGet": {"port": 1}}, "args": ["a", "b"]}),
             json!({"livenessProbe": {"tcpSocket": {"port": 2}}, "args": ["c"]}),
-            json!({"livenessProbe": {"tcpSocket": {"port": 2}}, "args": ["c"]}),
+            &json!({"livenessProbe": {"tcpSocket": {"port": 2}}, "args": ["c"]}),
         );
     }
 

@@ -94,7 +94,7 @@ impl Reach<'_> {
             labels.insert(names::DISCOVERY_BACKEND.to_owned(), json!(discovery.name()));
         }
         let spec = json!({"type": "ClusterIP", "ports": ports, "selector": selector});
-        self.object(ObjectKind::Service, &self.component.name, &labels, spec)
+        self.object(ObjectKind::Service, &self.component.name, &labels, &spec)
     }
 
     /// Gives the pods of StatefulSets names, before they are ready: they have to meet first.
@@ -109,7 +109,7 @@ impl Reach<'_> {
             ObjectKind::Service,
             &nodes_service(self.component),
             &labels,
-            spec,
+            &spec,
         )
     }
 
@@ -118,7 +118,7 @@ impl Reach<'_> {
         kind: ObjectKind,
         name: &str,
         labels: &Map<String, Value>,
-        spec: Value,
+        spec: &Value,
     ) -> DesiredObject {
         let (labels, annotations) = pod::with_theirs(self.graph, self.component, labels);
         let mut metadata = json!({
@@ -194,7 +194,7 @@ impl Reach<'_> {
             .map(|(name, value)| (name.clone(), json!(value)))
             .collect();
         labels.extend(pod::labels(self.graph, self.component));
-        let mut object = self.object(kind, &self.component.name, &labels, spec);
+        let mut object = self.object(kind, &self.component.name, &labels, &spec);
         if !ingress.annotations.is_empty() {
             object.value["metadata"]["annotations"] = json!(ingress.annotations);
         }

@@ -49,12 +49,17 @@ pub(super) fn claims(graph: &Graph<'_>, problems: &mut Problems) -> Vec<DesiredO
         {
             spec["storageClassName"] = json!(class);
         }
-        claims.push(object(graph, ObjectKind::PersistentVolumeClaim, name, spec));
+        claims.push(object(
+            graph,
+            ObjectKind::PersistentVolumeClaim,
+            name,
+            &spec,
+        ));
     }
     claims
 }
 
-fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str, spec: Value) -> DesiredObject {
+fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str, spec: &Value) -> DesiredObject {
     DesiredObject {
         key: ObjectKey {
             kind,
@@ -109,7 +114,7 @@ pub(super) fn autoscaler(
         graph,
         ObjectKind::HorizontalPodAutoscaler,
         &component.name,
-        spec,
+        &spec,
     );
     object.value["metadata"]["labels"] = json!(pod::labels(graph, component));
     object.service = Some(component.service.clone());

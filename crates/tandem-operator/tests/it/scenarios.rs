@@ -159,7 +159,7 @@ async fn an_adapter_says_how_many_replicas_there_are() {
             .map(|object| object["spec"]["replicas"].clone())
     };
     server.edit(Kind::Adapter, name, |adapter| {
-        adapter["spec"]["replicas"] = json!(5)
+        adapter["spec"]["replicas"] = json!(5);
     });
     server
         .wait_for("the deployment follows, and the adapter knows", |server| {
@@ -213,7 +213,7 @@ async fn an_autoscaler_takes_over_without_a_loss_of_replicas() {
     assert_eq!(replicas, 4);
     // What the autoscaler does stays.
     server.edit(Kind::Deployment, "vllm-frontend", |object| {
-        object["spec"]["replicas"] = json!(6)
+        object["spec"]["replicas"] = json!(6);
     });
     server.edit(Kind::Graph, "vllm", |graph| {
         graph["spec"]["services"]["Frontend"]["envs"] = json!([{"name": "A", "value": "1"}]);
@@ -302,7 +302,7 @@ async fn a_component_alone_is_made_too() {
     other["metadata"]["namespace"] = json!("elsewhere");
     server.create(other);
     server.edit(Kind::Component, "alone", |component| {
-        component["spec"]["replicas"] = json!(3)
+        component["spec"]["replicas"] = json!(3);
     });
     server
         .wait_for("the edit is made", |server| {

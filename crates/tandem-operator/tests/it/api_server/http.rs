@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
 use serde_json::{Value, json};
 
 use super::ApiServer;
@@ -197,8 +197,8 @@ fn act(
     }
 }
 
-fn bad(error: impl ToString) -> Refusal {
-    Refusal::new(400, "BadRequest", error.to_string())
+fn bad(error: impl Into<BoxError>) -> Refusal {
+    Refusal::new(400, "BadRequest", error.into().to_string())
 }
 
 fn patch(

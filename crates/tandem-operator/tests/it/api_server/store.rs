@@ -133,7 +133,7 @@ impl Store {
         if kind.has_generation() {
             object["metadata"]["generation"] = json!(1);
         }
-        Ok(self.put(place, object))
+        Ok(self.put(&place, object))
     }
 
     /// Writes the whole object, or only its status.
@@ -154,7 +154,7 @@ impl Store {
             None if kind.has_status() => with_status(&object, &live["status"]),
             None => object,
         };
-        self.update(place, &live, next)
+        self.update(&place, &live, next)
     }
 
     pub(super) fn merge(
@@ -179,7 +179,7 @@ impl Store {
         } else {
             with_status(&patched, &live["status"])
         };
-        self.update(place, &live, next)
+        self.update(&place, &live, next)
     }
 
     pub(super) fn apply(
@@ -231,7 +231,7 @@ impl Store {
         } else {
             next
         };
-        let updated = self.update(place, &live, next)?;
+        let updated = self.update(&place, &live, next)?;
         self.applied.insert(key, config_part);
         Ok(updated)
     }
@@ -285,7 +285,7 @@ impl Store {
         }
     }
 
-    fn update(&mut self, place: Place, live: &Value, mut next: Value) -> Result<Value, Refusal> {
+    fn update(&mut self, place: &Place, live: &Value, mut next: Value) -> Result<Value, Refusal> {
         let kind = place.0;
         for name in [
             "uid",
@@ -317,12 +317,12 @@ impl Store {
         Ok(self.put(place, next))
     }
 
-    fn put(&mut self, place: Place, mut object: Value) -> Value {
+    fn put(&mut self, place: &Place, mut object: Value) -> Value {
         default(place.0, &mut object);
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let before = self.objects.insert(place.clone(), object.clone());
         self.note(place.clone(), before, Some(object.clone()));
-        self.follow_workload(&place);
+        self.follow_workload(place);
         object
     }
 
@@ -367,7 +367,7 @@ impl Store {
             let mut next = live;
             next["status"] = status;
             self.version += 1;
-            self.put(place.clone(), next);
+            self.put(place, next);
         }
     }
 }
