@@ -75,7 +75,8 @@ impl Candle {
     }
 }
 
-fn weights(shape: Shape, dtype: DType) -> Result<HashMap<String, Tensor>> {
+/// Random weights under the names of transformers.
+pub fn weights(shape: Shape, dtype: DType) -> Result<HashMap<String, Tensor>> {
     let mut weights = HashMap::new();
     let mut add = |name: String, dims: &[usize]| -> Result<()> {
         let tensor = if let [length] = dims {

@@ -47,3 +47,11 @@ fn cpu_time() -> Result<Duration> {
         .sum();
     Ok(Duration::from_millis(ticks * 10))
 }
+
+/// Memory of this process that is resident, in MiB.
+pub fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("failed to read memory")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.context("failed to read memory")? / 1024)
+}

@@ -2,5 +2,6 @@
 
 pub mod candle;
 pub mod clock;
+pub mod gguf;
 pub mod shape;
 pub mod tandem;

@@ -1,50 +1,62 @@
 //! The embedded engine, driven through its trait as a worker does.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
+use candle_core::DType;
 use futures::StreamExt;
 use futures::future::join_all;
 use tandem_protocol::engine::{EngineRequest, FinishReason};
 use tandem_worker::engine::Engine;
-use tandem_worker::engine::embedded::model::{
-    Decoder, Family, ModelConfig, RandomWeights, Rope, RopeScaling, SamplingDefaults,
-};
-use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
+use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, Quantization};
 
+use crate::candle::weights;
 use crate::clock::{Clock, Spent};
 use crate::shape::{Shape, Work, prompt};
 
-/// Starts the engine with random weights.
-pub fn start(shape: Shape, bf16: bool, threads: Option<usize>) -> Result<EmbeddedEngine> {
+/// Writes a checkpoint with random weights.
+pub fn write(shape: Shape, dtype: DType, directory: &Path) -> Result<()> {
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"],
+        "vocab_size": shape.vocab_size,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": false,
+    });
+    std::fs::write(directory.join("config.json"), config.to_string())?;
+    let file = directory.join("model.safetensors");
+    candle_core::safetensors::save(&weights(shape, dtype)?, file)?;
+    Ok(())
+}
+
+/// Loads a checkpoint.
+pub fn load(
+    directory: &Path,
+    quantization: Quantization,
+    threads: Option<usize>,
+) -> Result<EmbeddedEngine> {
     let config = EmbeddedConfig {
         threads,
+        quantization,
         prefix_reuse: false,
         context_length: Some(1024),
         max_sequences: 8,
         ..EmbeddedConfig::default()
     };
-    let model = ModelConfig {
-        family: Family::Llama,
-        vocab_size: shape.vocab_size,
-        hidden: shape.hidden,
-        intermediate: shape.intermediate,
-        layers: shape.layers,
-        heads: shape.heads,
-        kv_heads: shape.kv_heads,
-        head_dim: shape.head_dim,
-        rms_eps: 1e-5,
-        rope: Rope {
-            theta: 10000.0,
-            scaling: RopeScaling::None,
-        },
-        tied: false,
-        max_positions: 2048,
-        eos_token_ids: Vec::new(),
-        sampling: SamplingDefaults::default(),
-    };
-    let compute = EmbeddedEngine::compute(&config)?;
-    let weights = RandomWeights { seed: 1, bf16 };
-    let decoder = compute.run(|| Decoder::load(model, &weights))?;
-    Ok(EmbeddedEngine::start(decoder, compute, config)?)
+    Ok(EmbeddedEngine::load(directory, config)?)
+}
+
+/// Computes the first token of a short prompt.
+pub async fn first_token(engine: &EmbeddedEngine) -> Result<()> {
+    generate(engine, request(&prompt(16, 0), 1)).await
 }
 
 /// Time to the first token of a prompt.

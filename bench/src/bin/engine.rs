@@ -1,17 +1,23 @@
-//! The embedded engine against candle's own llama, on the same machine in the same run.
+//! The embedded engine against candle's own examples, on the same machine in the same run.
 //!
-//! Random weights at TinyLlama-1.1B's dimensions. `--layers 22` is the whole model: 4.4 GB in
-//! f32, one engine at a time. With `--rounds N` each figure is the best of N.
+//! Random weights at TinyLlama-1.1B's dimensions, each engine in a process of its own. `--layers
+//! 22` is the whole model: 4.4 GB in f32. With `--rounds N` each figure is the best of N.
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use candle_core::DType;
-use clap::Parser;
+use candle_core::quantized::GgmlDType;
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 use tandem_bench::candle::Candle;
-use tandem_bench::clock::Spent;
+use tandem_bench::clock::{Spent, resident};
+use tandem_bench::gguf::{self, QuantizedCandle};
 use tandem_bench::shape::{Shape, Work};
 use tandem_bench::tandem;
+use tandem_worker::engine::embedded::Quantization;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -30,78 +36,199 @@ struct Args {
     /// Compute threads of the embedded engine; candle takes RAYON_NUM_THREADS.
     #[arg(long)]
     threads: Option<usize>,
-    /// Measure the embedded engine only.
-    #[arg(long)]
-    no_candle: bool,
-    /// Also measure candle with bf16 weights.
-    #[arg(long)]
-    candle_bf16: bool,
+    /// Engines to measure; the others are compared with the first.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = DEFAULT.to_vec())]
+    engines: Vec<Engine>,
+    /// Directory for the weights, some GB, which are removed at the end.
+    #[arg(long, default_value = "target/engine-bench")]
+    scratch: PathBuf,
+    /// Measures this engine only and prints its figures for the process that asks.
+    #[arg(long, hide = true)]
+    measure: Option<Engine>,
 }
 
-/// Tokens per second of one engine, with wall and CPU seconds behind them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    CandleF32,
+    CandleBf16,
+    CandleQ8,
+    CandleQ4k,
+    TandemF32,
+    TandemBf16,
+    TandemQ8,
+    TandemQ4k,
+}
+
+const DEFAULT: [Engine; 7] = [
+    Engine::CandleF32,
+    Engine::CandleQ8,
+    Engine::CandleQ4k,
+    Engine::TandemF32,
+    Engine::TandemBf16,
+    Engine::TandemQ8,
+    Engine::TandemQ4k,
+];
+
+/// Tokens of one engine's work, with the wall and CPU seconds that they took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Figure {
     tokens: usize,
-    spent: Spent,
+    wall: f64,
+    cpu: f64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Figures {
     decode: Figure,
     /// Eight sequences; candle's example runs one.
     decode_batch: Option<Figure>,
     prefill: Figure,
+    /// Seconds from the start of the process to the first token of a prompt of 16, the weights
+    /// being in the page cache.
+    first_token: Option<f64>,
+    /// Resident at the end, in MiB.
+    memory: u64,
 }
 
 const BATCH: usize = 8;
 
 fn main() -> Result<()> {
+    let started = Instant::now();
     let args = Args::parse();
-    let shape = Shape::tiny_llama(args.layers);
-    let work = Work {
-        prefill: args.prefill,
-        context: 32,
-        decode: args.decode,
-    };
+    if let Some(engine) = args.measure {
+        let figures = measure(&args, engine, started)?;
+        println!("{}", serde_json::to_string(&figures)?);
+        return Ok(());
+    }
     println!(
         "{} of 22 layers, {} M weights; best of {} rounds",
         args.layers,
-        shape.weights() / 1_000_000,
+        Shape::tiny_llama(args.layers).weights() / 1_000_000,
         args.rounds
     );
     println!(
-        "{:<16} {:<22} {:>10} {:>9} {:>9}",
-        "engine", "work", "tokens/s", "wall s", "cpu s"
+        "{:<13} {:<21} {:>9} {:>12} {:>8} {:>8}",
+        "engine", "work", "tokens/s", "tokens/cpu s", "wall s", "cpu s"
     );
-    let mut baseline = None;
-    if !args.no_candle {
-        let figures = measure_candle(&args, shape, work, DType::F32)?;
-        report("candle f32", figures, None);
-        baseline = Some(figures);
+    // Weights of a run that was broken off may not be whole.
+    clear(&args)?;
+    let mut first = None;
+    for engine in &args.engines {
+        prepare(&args, *engine)?;
+        let figures = ask(&args, *engine)?;
+        report(*engine, &figures, first.as_ref());
+        first.get_or_insert(figures);
     }
-    if args.candle_bf16 {
-        let figures = measure_candle(&args, shape, work, DType::BF16)?;
-        report("candle bf16", figures, baseline);
-    }
-    for (name, bf16) in [("tandem f32", false), ("tandem bf16", true)] {
-        let figures = measure_tandem(&args, shape, work, bf16)?;
-        report(name, figures, baseline);
+    clear(&args)
+}
+
+/// Removes the weights, and nothing else that may be there.
+fn clear(args: &Args) -> Result<()> {
+    for engine in &args.engines {
+        let path = args.scratch.join(engine.weights());
+        if path.exists() {
+            std::fs::remove_dir_all(path)?;
+        }
     }
     Ok(())
 }
 
-fn measure_candle(args: &Args, shape: Shape, work: Work, dtype: DType) -> Result<Figures> {
+/// Writes the weights that `engine` reads, unless they are there.
+fn prepare(args: &Args, engine: Engine) -> Result<()> {
+    let shape = Shape::tiny_llama(args.layers);
+    let path = args.scratch.join(engine.weights());
+    if path.exists() {
+        return Ok(());
+    }
+    let in_memory = [Engine::CandleF32, Engine::CandleBf16].contains(&engine);
+    if in_memory {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&path)?;
+    match engine {
+        Engine::CandleQ8 => gguf::write(shape, GgmlDType::Q8_0, &path.join("model.gguf")),
+        Engine::CandleQ4k => gguf::write(shape, GgmlDType::Q4K, &path.join("model.gguf")),
+        Engine::TandemF32 => tandem::write(shape, DType::F32, &path),
+        _ => tandem::write(shape, DType::BF16, &path),
+    }
+}
+
+/// Runs another process of this program.
+fn ask(args: &Args, engine: Engine) -> Result<Figures> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--measure", &engine.name()])
+        .args(["--layers", &args.layers.to_string()])
+        .args(["--decode", &args.decode.to_string()])
+        .args(["--prefill", &args.prefill.to_string()])
+        .args(["--rounds", &args.rounds.to_string()])
+        .arg("--scratch")
+        .arg(&args.scratch);
+    if let Some(threads) = args.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{} ended with {}", engine.name(), output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("figures of the measuring process")
+}
+
+fn measure(args: &Args, engine: Engine, started: Instant) -> Result<Figures> {
+    let shape = Shape::tiny_llama(args.layers);
+    let directory = args.scratch.join(engine.weights());
+    let tandem = |quantization| measure_tandem(args, &directory, quantization, started);
+    match engine {
+        Engine::CandleF32 => measure_candle(args, shape, DType::F32),
+        Engine::CandleBf16 => measure_candle(args, shape, DType::BF16),
+        Engine::CandleQ8 | Engine::CandleQ4k => measure_gguf(args, &directory, started),
+        Engine::TandemF32 | Engine::TandemBf16 => tandem(Quantization::None),
+        Engine::TandemQ8 => tandem(Quantization::Q8_0),
+        Engine::TandemQ4k => tandem(Quantization::Q4K),
+    }
+}
+
+fn measure_candle(args: &Args, shape: Shape, dtype: DType) -> Result<Figures> {
     let candle = Candle::load(shape, dtype)?;
+    let work = args.work();
     Ok(Figures {
         decode: best(args, work.decode, || candle.decode(work))?,
         decode_batch: None,
         prefill: best(args, work.prefill, || candle.prefill(work))?,
+        first_token: None,
+        memory: resident()?,
     })
 }
 
-fn measure_tandem(args: &Args, shape: Shape, work: Work, bf16: bool) -> Result<Figures> {
-    let engine = tandem::start(shape, bf16, args.threads)?;
+fn measure_gguf(args: &Args, directory: &Path, started: Instant) -> Result<Figures> {
+    let mut candle = QuantizedCandle::load(&directory.join("model.gguf"))?;
+    let work = args.work();
+    let short = Work {
+        prefill: 16,
+        ..work
+    };
+    candle.prefill(short)?;
+    let first_token = started.elapsed().as_secs_f64();
+    Ok(Figures {
+        decode: best(args, work.decode, || candle.decode(work))?,
+        decode_batch: None,
+        prefill: best(args, work.prefill, || candle.prefill(work))?,
+        first_token: Some(first_token),
+        memory: resident()?,
+    })
+}
+
+fn measure_tandem(
+    args: &Args,
+    directory: &Path,
+    quantization: Quantization,
+    started: Instant,
+) -> Result<Figures> {
+    let engine = tandem::load(directory, quantization, args.threads)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(tandem::first_token(&engine))?;
+    let first_token = started.elapsed().as_secs_f64();
+    let work = args.work();
     let decode = |batch| runtime.block_on(tandem::decode(&engine, work, batch));
     Ok(Figures {
         decode: best(args, work.decode, || decode(1))?,
@@ -109,60 +236,100 @@ fn measure_tandem(args: &Args, shape: Shape, work: Work, bf16: bool) -> Result<F
         prefill: best(args, work.prefill, || {
             runtime.block_on(tandem::prefill(&engine, work))
         })?,
+        first_token: Some(first_token),
+        memory: resident()?,
     })
 }
 
 fn best(args: &Args, tokens: usize, mut run: impl FnMut() -> Result<Spent>) -> Result<Figure> {
-    let mut best: Option<Spent> = None;
+    let mut best = Spent {
+        wall: Duration::MAX,
+        cpu: Duration::MAX,
+    };
     for _ in 0..args.rounds.max(1) {
         let spent = run()?;
-        if best.is_none_or(|best| spent.wall < best.wall) {
-            best = Some(spent);
+        best.wall = best.wall.min(spent.wall);
+        best.cpu = best.cpu.min(spent.cpu);
+    }
+    Ok(Figure {
+        tokens,
+        wall: best.wall.as_secs_f64(),
+        cpu: best.cpu.as_secs_f64(),
+    })
+}
+
+impl Args {
+    const fn work(&self) -> Work {
+        Work {
+            prefill: self.prefill,
+            context: 32,
+            decode: self.decode,
         }
     }
-    let zero = Duration::ZERO;
-    let spent = best.unwrap_or(Spent {
-        wall: zero,
-        cpu: zero,
-    });
-    Ok(Figure { tokens, spent })
+}
+
+impl Engine {
+    /// As on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Folder of the weights.
+    const fn weights(self) -> &'static str {
+        match self {
+            Self::CandleF32 | Self::CandleBf16 => "in-memory",
+            Self::CandleQ8 => "gguf-q8",
+            Self::CandleQ4k => "gguf-q4k",
+            Self::TandemF32 => "f32",
+            Self::TandemBf16 | Self::TandemQ8 | Self::TandemQ4k => "bf16",
+        }
+    }
 }
 
 impl Figure {
     fn rate(&self) -> f64 {
-        self.tokens as f64 / self.spent.wall.as_secs_f64()
+        self.tokens as f64 / self.wall
     }
 
     fn cpu_rate(&self) -> f64 {
-        self.tokens as f64 / self.spent.cpu.as_secs_f64().max(0.01)
+        self.tokens as f64 / self.cpu.max(0.01)
     }
 }
 
-fn report(engine: &str, figures: Figures, baseline: Option<Figures>) {
-    let base = |figure: fn(Figures) -> Figure| baseline.map(figure);
-    let decode = base(|figures| figures.decode);
-    line(engine, "decode, batch 1", figures.decode, decode);
-    if let Some(batch) = figures.decode_batch {
-        line(engine, "decode, batch 8 (sum)", batch, decode);
+fn report(engine: Engine, figures: &Figures, first: Option<&Figures>) {
+    let line = |work: &str, figure: &Figure, base: Option<&Figure>| {
+        print!(
+            "{:<13} {work:<21} {:>9.2} {:>12.2} {:>8.2} {:>8.2}",
+            engine.name(),
+            figure.rate(),
+            figure.cpu_rate(),
+            figure.wall,
+            figure.cpu
+        );
+        match base {
+            None => println!(),
+            Some(base) => println!(
+                "   {:.2}x the first engine at batch 1, {:.2}x per cpu second",
+                figure.rate() / base.rate(),
+                figure.cpu_rate() / base.cpu_rate()
+            ),
+        }
+    };
+    let base = |of: fn(&Figures) -> &Figure| first.map(of);
+    line("decode, batch 1", &figures.decode, base(|all| &all.decode));
+    if let Some(batch) = &figures.decode_batch {
+        line("decode, batch 8 (sum)", batch, base(|all| &all.decode));
     }
-    let prefill = base(|figures| figures.prefill);
-    line(engine, "prefill", figures.prefill, prefill);
-}
-
-fn line(engine: &str, work: &str, figure: Figure, baseline: Option<Figure>) {
-    let Spent { wall, cpu } = figure.spent;
-    print!(
-        "{engine:<16} {work:<22} {:>10.2} {:>9.2} {:>9.2}",
-        figure.rate(),
-        wall.as_secs_f64(),
-        cpu.as_secs_f64()
+    line("prefill", &figures.prefill, base(|all| &all.prefill));
+    if let Some(seconds) = figures.first_token {
+        let name = engine.name();
+        println!("{name:<13} {:<21} {seconds:>9.2} s", "start to first token");
+    }
+    println!(
+        "{:<13} {:<21} {:>9} MiB",
+        engine.name(),
+        "resident",
+        figures.memory
     );
-    match baseline {
-        None => println!(),
-        Some(baseline) => println!(
-            "   {:.2}x candle f32 batch 1, {:.2}x per cpu second",
-            figure.rate() / baseline.rate(),
-            figure.cpu_rate() / baseline.cpu_rate()
-        ),
-    }
 }

@@ -9,6 +9,7 @@ mod scaling_adapter;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde::Serialize;
+use tandem_runtime::discovery::DynamoWorkerMetadata;
 
 pub use component::{
     Autoscaling, BackendFramework, ComponentSpec, DynamoComponentDeployment,
@@ -35,12 +36,14 @@ pub struct DefinitionFile {
     pub text: String,
 }
 
-/// The definitions of all custom resources.
+/// The definitions of all custom resources, and of the one by which the pods of a graph find each
+/// other.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         DynamoGraphDeployment::crd(),
         DynamoComponentDeployment::crd(),
         DynamoGraphDeploymentScalingAdapter::crd(),
+        DynamoWorkerMetadata::crd(),
     ]
 }
 

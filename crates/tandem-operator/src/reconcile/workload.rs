@@ -30,6 +30,7 @@ impl Run<'_> {
             "app.kubernetes.io/part-of".to_owned(),
             json!(self.graph.name),
         );
+        let (labels, _) = pod::with_theirs(self.graph, self.component, &labels);
         DesiredObject {
             key: ObjectKey {
                 kind,

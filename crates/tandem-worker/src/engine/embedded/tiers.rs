@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -78,7 +78,7 @@ fn digest(directory: &Path) -> Result<u128, ModelError> {
     Ok(hash.digest128())
 }
 
-fn digest_file(path: &PathBuf, hash: &mut Xxh3) -> std::io::Result<u64> {
+fn digest_file(path: &Path, hash: &mut Xxh3) -> std::io::Result<u64> {
     let mut file = File::open(path)?;
     let mut chunk = vec![0; CHUNK];
     let mut total = 0;

@@ -141,7 +141,8 @@ impl Header {
             table.push(cursor.tensor()?);
         }
         // Offsets count from the first aligned place after the table.
-        let data = cursor.at.next_multiple_of(alignment.max(1));
+        let data = cursor.at.checked_next_multiple_of(alignment);
+        let data = data.ok_or_else(|| format!("its alignment is {alignment}"))?;
         let place = |(name, tensor): (String, Tensor)| {
             let start = tensor
                 .start
