@@ -70,6 +70,8 @@ pub(crate) struct WorkerCommandArgs {
 
     #[command(flatten)]
     tiers: TierArgs,
+
+    #[command(flatten)]
     external: ExternalArgs,
 
     #[command(flatten)]
