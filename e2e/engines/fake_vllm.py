@@ -333,6 +333,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--enable-scale-out", action="store_true")
     parser.add_argument("--enable-prefix-caching", action="store_true")
     parser.add_argument("--enable-prompt-tokens-details", action="store_true")
+    parser.add_argument("--disable-uvicorn-access-log", action="store_true")
     parser.add_argument("--enforce-eager", action="store_true")
     parser.add_argument("--prefix-caching-hash-algo")
     parser.add_argument("--block-size", type=int, default=32)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cluster import CHAT, body, eventually
-from fleet import Fleet, Served
+from fleet import Fleet, Served, gone
 from prompts import long_text
 from raw_http import EventStream, Response, post
 
@@ -58,6 +58,11 @@ class Pair:
 
     def computed(self, worker: Served) -> int:
         return worker.engine.state("counts")["local_compute"]
+
+    def lose_prefill(self) -> None:
+        engine = self.prefill.engine.pid
+        self.prefill.node.kill()
+        gone(engine)
 
     def prefilled(self) -> bool:
         state = self.prefill.engine("state")
@@ -118,7 +123,7 @@ def test_a_prefill_engine_that_is_gone_costs_a_computation(fleet: Fleet) -> None
         try:
             answer = pool.submit(pair.ask, text)
             eventually(pair.prefilled)
-            pair.prefill.node.kill()
+            pair.lose_prefill()
         finally:
             pair.decode.node.signal(signal.SIGCONT)
         assert text_of(answer.result()) == same
@@ -136,7 +141,7 @@ def test_an_engine_that_fails_for_want_of_blocks_is_asked_to_compute(fleet: Flee
         try:
             answer = pool.submit(pair.ask, text)
             eventually(pair.prefilled)
-            pair.prefill.node.kill()
+            pair.lose_prefill()
         finally:
             pair.decode.node.signal(signal.SIGCONT)
         assert text_of(answer.result()) == same

@@ -171,7 +171,8 @@ def test_blocks_are_not_read_after_the_lease(pair: Pair) -> None:
 def test_an_engine_that_is_killed_is_started_again(pair: Pair) -> None:
     text = long_text("oak")
     same = text_of(ask(pair.local, text))
-    victim = children(pair.decode.process.pid)[-1]
+    title = lambda pid: Path(f"/proc/{pid}/cmdline").read_bytes()
+    (victim,) = [pid for pid in children(pair.decode.process.pid) if b"VLLM::Worker" in title(pid)]
     started = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     known = lambda: len(pair.frontend.get("/health").json()["instances"])

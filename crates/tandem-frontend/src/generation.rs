@@ -157,7 +157,7 @@ enum RemotePrefill {
     /// them.
     Done(Value),
     /// A prefill worker does, while the decode worker waits for the blocks.
-    Joined(JoinedPrefill),
+    Joined(Box<JoinedPrefill>),
 }
 
 /// What comes next of a leg.
@@ -309,7 +309,7 @@ impl Generation {
                 }
                 RemotePrefill::Joined(prefill) => {
                     self.job.request.bootstrap_info = Some(prefill.info.clone());
-                    Some(prefill)
+                    Some(*prefill)
                 }
             };
             let was_remote = prefill.is_some() || self.job.request.disaggregated_params.is_some();
@@ -431,7 +431,7 @@ impl Job {
             };
             let responses = self.call(&chosen, &request).await.map_err(lost)?;
             let joined = JoinedPrefill::new(info, responses, chosen);
-            return Ok(RemotePrefill::Joined(joined));
+            return Ok(RemotePrefill::Joined(Box::new(joined)));
         }
         let mut responses = self.call(&chosen, &self.request).await.map_err(lost)?;
         let first = self

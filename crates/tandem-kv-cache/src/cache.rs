@@ -165,7 +165,7 @@ pub struct Lagged {
 
 impl KvEventSubscription {
     /// `snapshot`, then what is sent to `live`.
-    pub fn new(snapshot: Vec<KvEvent>, live: broadcast::Receiver<KvEvent>) -> Self {
+    pub fn new(snapshot: Vec<TierEvent>, live: broadcast::Receiver<TierEvent>) -> Self {
         Self {
             snapshot: snapshot.into(),
             live,

@@ -70,6 +70,8 @@ pub(crate) struct WorkerCommandArgs {
 
     #[command(flatten)]
     tiers: TierArgs,
+
+    #[command(flatten)]
     external: ExternalArgs,
 
     #[command(flatten)]
@@ -221,7 +223,9 @@ struct SystemArgs {
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &WorkerCommandArgs) -> Result<()> {
     args.engine.check()?;
-    args.external.check(&args.engine)?;
+    let tiers = args.tiers.config(&args.cache);
+    args.external
+        .check(&args.engine, tiers.host_bytes > 0 || tiers.disk.is_some())?;
     block_on(serve(args))
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::external::{
-    EngineAddress, ExternalConfig, KvConnector, LaunchOptions, NixlOptions,
+    Dialect, EngineAddress, ExternalConfig, KvConnector, LaunchOptions, NixlOptions,
 };
+use tandem_worker::engine::offloading_connector_config;
 
 use super::{Connector, EngineArgs, WorkerCommandArgs};
 
@@ -75,9 +76,20 @@ pub(super) struct ExternalArgs {
 }
 
 impl ExternalArgs {
-    /// Says what was asked for but cannot be.
-    pub(super) fn check(&self, engine: &EngineArgs) -> Result<()> {
+    /// Says what was asked for but cannot be; `tiers` is whether there are some below the cache.
+    pub(super) fn check(&self, engine: &EngineArgs, tiers: bool) -> Result<()> {
         match engine.engine.dialect() {
+            Some(dialect)
+                if tiers
+                    && (dialect != Dialect::Vllm
+                        || self.engine_url.is_some()
+                        || engine.connector() != Connector::Null) =>
+            {
+                bail!(
+                    "tiers below the cache of an engine outside are for a vLLM that the worker \
+                     starts, without --connector nixl"
+                )
+            }
             None if self.engine_url.is_some() || self.engine_command.is_some() => bail!(
                 "--engine-url and --engine-command are for engines outside this process: give \
                  --engine vllm, sglang, trtllm or openai as well"
@@ -131,6 +143,7 @@ impl WorkerCommandArgs {
                 data_parallel: external.data_parallel_size,
                 enforce_eager: engine.enforce_eager,
                 connector,
+                offloading: offloading_connector_config(&self.tiers.config(&self.cache)),
                 start_timeout: Duration::from_secs(external.engine_start_timeout),
                 stop_timeout: Duration::from_secs(external.engine_stop_timeout),
             },

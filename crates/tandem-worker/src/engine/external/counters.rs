@@ -132,6 +132,8 @@ impl Rank {
             active_blocks,
             cached_blocks: cached.min(total_blocks.saturating_sub(active_blocks)),
             total_blocks,
+            // An engine outside has its own.
+            tiers: Vec::new(),
             counters: EngineCounters {
                 requests: self.requests,
                 prompt_tokens: count(figures.prompt_tokens, self.prompt_tokens),

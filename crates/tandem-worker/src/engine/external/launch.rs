@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::address::EngineAddress;
 use super::dialect::Dialect;
 use super::kv_events::EventSource;
@@ -42,6 +44,9 @@ pub struct LaunchOptions {
     pub enforce_eager: bool,
     /// How KV blocks get from prefill to decode workers.
     pub connector: KvConnector,
+    /// Where blocks go that the engine's cache has no room for, as vLLM wants to be told: see
+    /// [`offloading_connector_config`](crate::engine::offloading_connector_config).
+    pub offloading: Option<Value>,
     /// Most time until the engine serves.
     pub start_timeout: Duration,
     /// Time that the engine gets to end before it is killed.

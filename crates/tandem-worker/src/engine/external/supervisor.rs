@@ -189,17 +189,14 @@ async fn describe(dialect: Dialect, live: &Live) -> Description {
 
 /// Keeps the engine serving until `shared.tasks` stop, or it is given up. `running` is the engine
 /// that the worker was started with.
-pub(super) async fn supervise(shared: Arc<Shared>, origin: Origin, running: Running) {
+pub(super) async fn supervise(shared: Arc<Shared>, origin: Origin, mut running: Running) {
     let stopping = shared.tasks.stopping().clone();
-    let mut running = running;
-    let (mut pause, mut failures) = (BACKOFF.0, 0);
+    let mut attempts = Attempts::default();
     loop {
         let since = Instant::now();
         let epoch = shared.tasks.child();
-        let end = tokio::select! {
-            end = serve(&shared, &mut running, &epoch) => Some(end),
-            () = stopping.cancelled() => None,
-        };
+        let served = Box::pin(serve(&shared, &mut running, &epoch));
+        let end = stopping.run_until_cancelled(served).await;
         shared.set_live(None);
         if epoch.stop(Duration::from_secs(1)).await.is_err() {
             warn!("tasks of the engine did not end");
@@ -215,34 +212,55 @@ pub(super) async fn supervise(shared: Arc<Shared>, origin: Origin, running: Runn
         // What is left of it must not hold what the next one needs.
         drop(running.process.take());
         if since.elapsed() > SETTLED {
-            (pause, failures) = (BACKOFF.0, 0);
+            attempts = Attempts::default();
         }
-        running = loop {
-            info!(
-                seconds = pause.as_secs(),
-                "the engine is started again after a pause"
-            );
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stopping.cancelled() => return,
-            }
-            pause = (pause * 2).min(BACKOFF.1);
-            let start = origin.start(shared.dialect, shared.directory(), &shared.tasks);
-            let started = tokio::select! {
-                started = start => started,
-                () = stopping.cancelled() => return,
-            };
-            match started {
-                Ok(running) => break running,
-                Err(error) => warn!(%error, "failed to start the engine"),
-            }
-            failures += 1;
-            if failures >= ATTEMPTS && matches!(origin, Origin::Launch(..)) {
-                warn!(failures, "the engine is given up");
+        let restarted = Box::pin(restart(&shared, &origin, &mut attempts));
+        running = match stopping.run_until_cancelled(restarted).await {
+            None => return,
+            Some(Some(running)) => running,
+            Some(None) => {
                 shared.give_up();
                 return;
             }
         };
+    }
+}
+
+/// How often an engine was started of late.
+struct Attempts {
+    failures: u32,
+    pause: Duration,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            failures: 0,
+            pause: BACKOFF.0,
+        }
+    }
+}
+
+/// Starts the engine until it serves; `None` if it is given up. One that somebody else runs never is.
+async fn restart(shared: &Shared, origin: &Origin, attempts: &mut Attempts) -> Option<Running> {
+    loop {
+        let pause = attempts.pause;
+        info!(
+            seconds = pause.as_secs(),
+            "the engine is started again after a pause"
+        );
+        tokio::time::sleep(pause).await;
+        attempts.pause = (pause * 2).min(BACKOFF.1);
+        let started = origin.start(shared.dialect, shared.directory(), &shared.tasks);
+        match started.await {
+            Ok(running) => return Some(running),
+            Err(error) => warn!(%error, "failed to start the engine"),
+        }
+        attempts.failures += 1;
+        if attempts.failures >= ATTEMPTS && matches!(origin, Origin::Launch(..)) {
+            warn!(failures = attempts.failures, "the engine is given up");
+            return None;
+        }
     }
 }
 

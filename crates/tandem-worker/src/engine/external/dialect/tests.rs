@@ -235,6 +235,7 @@ fn options(role: WorkerRole) -> LaunchOptions {
             buffer_device: Some("cpu".to_owned()),
             lease: std::time::Duration::from_secs(30),
         }),
+        offloading: None,
         start_timeout: std::time::Duration::from_secs(1),
         stop_timeout: std::time::Duration::from_secs(1),
     }
@@ -308,6 +309,13 @@ fn vllm_is_started_as_the_flags_say() {
     };
     let flags = Dialect::Vllm.flags(model, &alone, &sockets());
     assert_eq!(flag(&flags, "--kv-transfer-config"), None);
+    let tiered = LaunchOptions {
+        offloading: Some(json!({"kv_connector": "OffloadingConnector"})),
+        ..alone
+    };
+    let flags = Dialect::Vllm.flags(model, &tiered, &sockets());
+    let connector = flag(&flags, "--kv-transfer-config");
+    assert_eq!(connector, Some(r#"{"kv_connector":"OffloadingConnector"}"#));
 }
 
 #[test]

@@ -243,6 +243,8 @@ pub(super) fn flags(model: &Path, options: &LaunchOptions, sockets: &Sockets) ->
     flags.switch("--enable-prefix-caching");
     flags.flag("--prefix-caching-hash-algo", "sha256_cbor");
     flags.switch("--enable-prompt-tokens-details");
+    // It would say twice a second that it was asked for its figures.
+    flags.switch("--disable-uvicorn-access-log");
     flags.maybe("--block-size", options.block_size);
     flags.maybe("--max-model-len", options.context_length);
     flags.maybe("--max-num-seqs", options.max_sequences);
@@ -276,10 +278,10 @@ pub(super) fn flags(model: &Path, options: &LaunchOptions, sockets: &Sockets) ->
     flags
 }
 
-/// Configuration of the connector that moves blocks, if one does.
+/// Configuration of the connector that moves blocks, if one does: to another engine, or to tiers.
 fn connector(options: &LaunchOptions) -> Option<Value> {
     let KvConnector::Nixl(nixl) = &options.connector else {
-        return None;
+        return options.offloading.clone();
     };
     let role = match options.role {
         WorkerRole::Prefill => "kv_producer",

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use tandem_kv_cache::KvEventSubscription;
 use tandem_protocol::kv::{
     BlockHash, HashScope, KvEvent, KvEventData, SequenceHash, StorageTier, StoredBlock,
-    StoredBlocks, hash_blocks,
+    StoredBlocks, TierEvent, hash_blocks,
 };
 use tokio::sync::broadcast;
 use tracing::warn;
@@ -27,7 +27,7 @@ const FEED_CAPACITY: usize = 4096;
 pub(in crate::engine::external) struct BlockMirror {
     block_size: usize,
     state: Mutex<State>,
-    feed: broadcast::Sender<KvEvent>,
+    feed: broadcast::Sender<TierEvent>,
 }
 
 #[derive(Debug)]
@@ -106,12 +106,16 @@ impl BlockMirror {
     pub(super) fn apply(&self, rank: u32, changes: Vec<Change>) {
         let mut state = self.state.lock();
         for change in changes {
-            let told = match change {
-                Change::Stored(stored) => self.store(&mut state, rank, &stored),
-                Change::Removed { hashes, place } => state.remove(rank, &hashes, place),
-                Change::Cleared => state.clear(rank),
+            let (tier, told) = match change {
+                Change::Stored(stored) => {
+                    (stored.place.tier, self.store(&mut state, rank, &stored))
+                }
+                Change::Removed { hashes, place } => {
+                    (place.tier, state.remove(rank, &hashes, place))
+                }
+                Change::Cleared => (StorageTier::Device, state.clear(rank)),
             };
-            self.publish(&mut state, rank, told);
+            self.publish(&mut state, rank, tier, told);
         }
     }
 
@@ -120,7 +124,13 @@ impl BlockMirror {
         self.apply(rank, vec![Change::Cleared]);
     }
 
-    fn publish(&self, state: &mut State, rank: u32, told: Vec<KvEventData>) {
+    fn publish(
+        &self,
+        state: &mut State,
+        rank: u32,
+        storage_tier: StorageTier,
+        told: Vec<KvEventData>,
+    ) {
         for data in told {
             state.last_event += 1;
             let event = KvEvent {
@@ -129,7 +139,12 @@ impl BlockMirror {
                 dp_rank: rank,
             };
             // Nobody listening is fine: the next subscriber starts from a snapshot.
-            self.feed.send(event).ok();
+            self.feed
+                .send(TierEvent {
+                    storage_tier,
+                    event,
+                })
+                .ok();
         }
     }
 
@@ -154,7 +169,7 @@ impl BlockMirror {
         let scope = match stored.parent {
             None => Arc::new(scope_of(stored)),
             // What a block holds whose beginning is not known cannot be said.
-            Some(parent) => match blocks.get(&(tier, parent)) {
+            Some(parent) => match anywhere(blocks, parent) {
                 Some(parent) => Arc::clone(&parent.scope),
                 None => return Vec::new(),
             },
@@ -195,10 +210,7 @@ impl BlockMirror {
             }
             parent = Some(hash);
         }
-        match tier {
-            StorageTier::Device => runs.into_iter().map(KvEventData::Stored).collect(),
-            StorageTier::HostPinned | StorageTier::Disk | StorageTier::External => Vec::new(),
-        }
+        runs.into_iter().map(KvEventData::Stored).collect()
     }
 }
 
@@ -222,11 +234,17 @@ fn append(runs: &mut Vec<StoredBlocks>, extends: bool, parent: Option<u64>, bloc
     }
 }
 
-fn on_device(blocks: &Blocks) -> impl Iterator<Item = (u64, &Block)> {
-    blocks
-        .iter()
-        .filter(|((tier, _), _)| *tier == StorageTier::Device)
-        .map(|((_, hash), block)| (*hash, block))
+/// The tiers, from fast to slow.
+const TIERS: [StorageTier; 4] = [
+    StorageTier::Device,
+    StorageTier::HostPinned,
+    StorageTier::Disk,
+    StorageTier::External,
+];
+
+/// A block in the fastest tier that has it.
+fn anywhere(blocks: &Blocks, hash: u64) -> Option<&Block> {
+    TIERS.iter().find_map(|tier| blocks.get(&(*tier, hash)))
 }
 
 impl Block {
@@ -261,10 +279,12 @@ impl State {
                 gone.push(SequenceHash(hash));
             }
         }
-        if gone.is_empty() || place.tier != StorageTier::Device {
+        if gone.is_empty() {
             return Vec::new();
         }
-        *on_device -= gone.len();
+        if place.tier == StorageTier::Device {
+            *on_device -= gone.len();
+        }
         vec![KvEventData::Removed { block_hashes: gone }]
     }
 
@@ -280,39 +300,53 @@ impl State {
         vec![KvEventData::Cleared]
     }
 
-    /// `Cleared` for each rank, then what is stored, parents before children.
-    fn snapshot(&self) -> Vec<KvEvent> {
+    /// `Cleared` for each rank, then what is stored, fast tiers before slow ones, and parents before
+    /// children.
+    fn snapshot(&self) -> Vec<TierEvent> {
         let mut events = Vec::new();
         let ranks = self.ranks.iter().zip(0..);
-        let mut tell = |dp_rank, data| {
-            events.push(KvEvent {
+        let mut tell = |storage_tier, dp_rank, data| {
+            let event = KvEvent {
                 event_id: self.last_event,
                 data,
                 dp_rank,
+            };
+            events.push(TierEvent {
+                storage_tier,
+                event,
             });
         };
         for (_, rank) in ranks.clone() {
-            tell(rank, KvEventData::Cleared);
+            tell(StorageTier::Device, rank, KvEventData::Cleared);
         }
-        for (Rank { blocks, .. }, rank) in ranks {
-            for run in runs(blocks) {
-                tell(rank, KvEventData::Stored(run));
+        for (tier, (Rank { blocks, .. }, rank)) in TIERS
+            .into_iter()
+            .flat_map(|tier| ranks.clone().map(move |rank| (tier, rank)))
+        {
+            for run in runs(blocks, tier) {
+                tell(tier, rank, KvEventData::Stored(run));
             }
         }
         events
     }
 }
 
-/// Everything on the device in runs, parents before children. Blocks whose beginning is gone are
+/// Everything in a tier in runs, parents before children. Blocks whose beginning is in no tier are
 /// left out: nothing can be reused of them.
-fn runs(blocks: &Blocks) -> Vec<StoredBlocks> {
+fn runs(blocks: &Blocks, tier: StorageTier) -> Vec<StoredBlocks> {
     let mut children: FxHashMap<Option<u64>, Vec<(u64, BlockHash)>> = FxHashMap::default();
-    for (hash, block) in on_device(blocks) {
+    for ((_, hash), block) in blocks.iter().filter(|((held, _), _)| *held == tier) {
         let of = children.entry(block.parent).or_default();
-        of.push((hash, block.tokens));
+        of.push((*hash, block.tokens));
     }
+    // What follows a block of a faster tier begins here as well.
+    let begins = |parent: &Option<u64>| {
+        parent.is_none_or(|parent| {
+            !blocks.contains_key(&(tier, parent)) && anywhere(blocks, parent).is_some()
+        })
+    };
+    let mut open: Vec<Option<u64>> = children.keys().copied().filter(begins).collect();
     let mut runs = Vec::new();
-    let mut open: Vec<Option<u64>> = vec![None];
     while let Some(parent) = open.pop() {
         for (mut hash, mut tokens) in children.remove(&parent).unwrap_or_default() {
             let mut run = StoredBlocks {

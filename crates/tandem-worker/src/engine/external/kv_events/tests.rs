@@ -107,7 +107,7 @@ fn hashes(mirror: &BlockMirror) -> Vec<u64> {
         .subscribe()
         .take_snapshot()
         .into_iter()
-        .flat_map(|event| match event.data {
+        .flat_map(|change| match change.event.data {
             KvEventData::Stored(run) => run.blocks,
             _ => Vec::new(),
         })

@@ -85,7 +85,7 @@ pub(super) enum BlockKey {
 #[error("a KV event does not decode: {0}")]
 pub(super) struct Undecodable(String);
 
-fn undecodable(reason: impl ToString) -> Undecodable {
+fn undecodable(reason: &(impl ToString + ?Sized)) -> Undecodable {
     Undecodable(reason.to_string())
 }
 
@@ -93,7 +93,10 @@ fn undecodable(reason: impl ToString) -> Undecodable {
 /// does the topic.
 pub(super) fn message(frames: &[Bytes]) -> Result<Message, Undecodable> {
     let [.., _topic, sequence, payload] = frames else {
-        return Err(undecodable(format!("{} frames instead of 3", frames.len())));
+        return Err(undecodable(&format!(
+            "{} frames instead of 3",
+            frames.len()
+        )));
     };
     Ok(Message {
         sequence: sequence_number(sequence)?,
@@ -110,7 +113,7 @@ pub(super) fn sequence_number(frame: &[u8]) -> Result<u64, Undecodable> {
 }
 
 fn batch(payload: &[u8]) -> Result<Batch, Undecodable> {
-    let value = msgpack::decode(payload).map_err(undecodable)?;
+    let value = msgpack::decode(payload).map_err(|error| undecodable(&error))?;
     let Value::Array(members) = value else {
         return Err(undecodable("the batch is not an array"));
     };

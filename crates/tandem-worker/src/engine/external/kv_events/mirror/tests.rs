@@ -39,7 +39,7 @@ async fn told(mirror: &BlockMirror, changes: Vec<Change>) -> Vec<KvEventData> {
     mirror.apply(0, changes);
     let mut told = Vec::new();
     while let Ok(event) = tokio::time::timeout(std::time::Duration::ZERO, events.next()).await {
-        told.push(event.unwrap().unwrap().data);
+        told.push(event.unwrap().unwrap().event.data);
     }
     told
 }
@@ -124,10 +124,8 @@ async fn copies_count_by_group_and_tier() {
         []
     );
     // What the host has does not keep it on the device.
-    assert_eq!(
-        told(&mirror, vec![in_place(StorageTier::HostPinned, 0)]).await,
-        []
-    );
+    let in_host = told(&mirror, vec![in_place(StorageTier::HostPinned, 0)]).await;
+    assert_eq!(hashes_of(&in_host), [7]);
     assert_eq!(told(&mirror, vec![removed(&[7])]).await, []);
     let other_group = Change::Removed {
         hashes: vec![7],
@@ -139,6 +137,39 @@ async fn copies_count_by_group_and_tier() {
         ..stored(None, &[9], 0)
     });
     assert_eq!(told(&mirror, vec![window]).await, []);
+}
+
+#[tokio::test]
+async fn slower_tiers_follow_faster_ones() {
+    let mirror = BlockMirror::new(1, BLOCK);
+    let on_host = Stored {
+        place: Place {
+            tier: StorageTier::HostPinned,
+            group: 0,
+        },
+        ..stored(Some(7), &[8, 9], 2)
+    };
+    let changes = vec![
+        Change::Stored(stored(None, &[7], 0)),
+        Change::Stored(on_host),
+    ];
+    mirror.apply(0, changes);
+    assert_eq!(mirror.cached(0), 1);
+    let snapshot = mirror.subscribe().take_snapshot();
+    let tiers: Vec<StorageTier> = snapshot.iter().map(|change| change.storage_tier).collect();
+    let expected = [
+        StorageTier::Device,
+        StorageTier::Device,
+        StorageTier::HostPinned,
+    ];
+    assert_eq!(tiers, expected);
+    let KvEventData::Stored(run) = &snapshot[2].event.data else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!(
+        (run.parent_hash, run.blocks.len()),
+        (Some(SequenceHash(7)), 2)
+    );
 }
 
 #[tokio::test]
@@ -191,10 +222,10 @@ async fn a_snapshot_has_parents_before_children_and_no_orphans() {
         ],
     );
     let snapshot = mirror.subscribe().take_snapshot();
-    assert!(snapshot.iter().all(|event| event.event_id == 4));
+    assert!(snapshot.iter().all(|change| change.event.event_id == 4));
     let mut known = HashSet::new();
     for event in &snapshot[1..] {
-        let KvEventData::Stored(run) = &event.data else {
+        let KvEventData::Stored(run) = &event.event.data else {
             panic!("{event:?}");
         };
         assert!(
@@ -203,7 +234,7 @@ async fn a_snapshot_has_parents_before_children_and_no_orphans() {
         );
         known.extend(run.blocks.iter().map(|block| block.block_hash.0));
     }
-    assert_eq!(snapshot[0].data, KvEventData::Cleared);
+    assert_eq!(snapshot[0].event.data, KvEventData::Cleared);
     assert_eq!(known, HashSet::from([1, 2, 3, 4, 5]));
 }
 
@@ -244,7 +275,7 @@ proptest! {
         drop(mirror);
         let mut last = 0;
         while let Some(event) = runtime.block_on(events.next()) {
-            let event = event.unwrap();
+            let event = event.unwrap().event;
             prop_assert_eq!(event.event_id, last + 1);
             last = event.event_id;
             match event.data {
