@@ -5,3 +5,5 @@
 //! models, requests or tokens.
 
 pub mod crd;
+
+pub mod planner;
