@@ -9,6 +9,7 @@ pub mod crd;
 mod leader;
 mod metrics;
 mod operator;
+pub mod planner;
 pub mod reconcile;
 
 pub use leader::Election;
