@@ -101,6 +101,7 @@ impl Default for EmbeddedConfig {
 }
 
 /// Where a model comes from.
+#[derive(Clone, Copy)]
 struct Origin<'a> {
     fingerprint: &'a str,
     /// Its files, if it has any.
