@@ -1,9 +1,9 @@
 //! Slower and larger places for the blocks that the device has no room for.
 //!
-//! A block that the device gives up goes to the host's memory ([`host`]); one that was seen often
-//! enough is written to a file ([`disk`]) behind the engine's back ([`offload`]), wherever it is by
+//! A block that the device gives up goes to the host's memory (`host`); one that was seen often
+//! enough is written to a file (`disk`) behind the engine's back (`offload`), wherever it is by
 //! then. Both are looked up when a prompt comes, and what they have goes back to the device
-//! ([`onboard`]) instead of being computed.
+//! (`onboard`) instead of being computed.
 //!
 //! Whatever fails costs a computation and a count in [`TierFigures`]: nothing that a tier returns is
 //! anything but the block that was asked for.

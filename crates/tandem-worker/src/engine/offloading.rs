@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn check(host_bytes: u64, disk: Option<&str>, expect: Option<Value>) {
+    fn check(host_bytes: u64, disk: Option<&str>, expect: Option<&Value>) {
         let config = TierConfig {
             host_bytes,
             disk: disk.map(|directory| DiskConfig {
@@ -57,7 +57,7 @@ mod tests {
             }),
             min_frequency: 2,
         };
-        assert_eq!(offloading_connector_config(&config), expect);
+        assert_eq!(offloading_connector_config(&config).as_ref(), expect);
     }
 
     #[test]
@@ -73,13 +73,13 @@ mod tests {
                 "self_describing_kv_events": true,
             },
         });
-        check(10 << 30, None, Some(host.clone()));
+        check(10 << 30, None, Some(&host));
         let mut both = host;
         both["kv_connector_extra_config"]["secondary_tiers"] = json!([
             {"type": "fs", "root_dir": "/kv", "enable_kv_events": true, "locality": "LOCAL"},
         ]);
-        check(10 << 30, Some("/kv"), Some(both.clone()));
+        check(10 << 30, Some("/kv"), Some(&both));
         both["kv_connector_extra_config"]["cpu_bytes_to_use"] = json!(1_u64 << 30);
-        check(0, Some("/kv"), Some(both));
+        check(0, Some("/kv"), Some(&both));
     }
 }
