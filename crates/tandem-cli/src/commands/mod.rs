@@ -6,6 +6,7 @@ pub(crate) mod crds;
 pub(crate) mod eval;
 pub(crate) mod frontend;
 pub(crate) mod gateway;
+pub(crate) mod planner;
 mod reload;
 pub(crate) mod route;
 pub(crate) mod router;
