@@ -10,7 +10,8 @@ use tandem_runtime::tls::{self, TlsAcceptor, TlsError};
 use crate::commands::{
     classify::ClassifyArgs, config::ConfigArgs, crds::CrdsArgs, eval::EvalArgs,
     frontend::FrontendCommandArgs, gateway::GatewayCommandArgs, operator::OperatorCommandArgs,
-    route::RouteArgs, router::RouterArgs, up::UpArgs, worker::WorkerCommandArgs,
+    planner::PlannerCommandArgs, route::RouteArgs, router::RouterArgs, up::UpArgs,
+    worker::WorkerCommandArgs,
 };
 
 /// LLM serving behind one smart door: a semantic router in tandem with a KV-aware serving plane
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Frontend(Box<FrontendCommandArgs>),
     /// Run one worker of a cluster: an engine that registers in etcd
     Worker(Box<WorkerCommandArgs>),
+    /// Plan how many prefill and decode workers there should be, and ask for them
+    Planner(Box<PlannerCommandArgs>),
     /// Run the semantic router beside Envoy, as its external processor
     Router(Box<RouterArgs>),
     /// Run the semantic router as a reverse proxy in front of OpenAI-compatible servers

@@ -43,6 +43,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Up(up) => commands::up::run(&up),
         Command::Frontend(frontend) => commands::frontend::run(&frontend),
         Command::Worker(worker) => commands::worker::run(&worker),
+        Command::Planner(planner) => commands::planner::run(&planner),
         Command::Router(router) => commands::router::run(&router),
         Command::Gateway(gateway) => commands::gateway::run(&gateway),
         Command::Operator(operator) => commands::operator::run(&operator),

@@ -156,6 +156,12 @@ impl PlaneArgs {
         })
     }
 
+    /// Connects to discovery alone.
+    pub(crate) async fn discover(&self, lifecycle: &Lifecycle) -> Result<Arc<dyn Discovery>> {
+        let timeout = Duration::from_secs(self.connect_timeout);
+        self.discovery(timeout, lifecycle).await
+    }
+
     async fn discovery(
         &self,
         timeout: Duration,

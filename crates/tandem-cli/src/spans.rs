@@ -20,7 +20,8 @@ pub(crate) fn export(args: &Args) -> Option<Export> {
         | Command::Route(_)
         | Command::Config(_)
         | Command::Operator(_)
-        | Command::Crds(_) => return None,
+        | Command::Crds(_)
+        | Command::Planner(_) => return None,
     };
     let configured = configured.and_then(commands::configured_tracing);
     let service = args.otlp_service_name.as_deref();

@@ -7,6 +7,7 @@ pub(crate) mod eval;
 pub(crate) mod frontend;
 pub(crate) mod gateway;
 pub(crate) mod operator;
+pub(crate) mod planner;
 mod reload;
 pub(crate) mod route;
 pub(crate) mod router;
