@@ -1,7 +1,7 @@
 //! Plans how many prefill and decode workers a graph needs, from its traffic or its load, and asks
 //! for them.
 //!
-//! [`decide`] is pure; what is seen (`observe`) and who is told (`apply`) are around it.
+//! [`decide()`] is pure; what is seen (`observe`) and who is told (`apply`) are around it.
 
 pub mod apply;
 mod args;
