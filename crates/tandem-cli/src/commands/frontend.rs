@@ -8,6 +8,7 @@ use anyhow::Result;
 use prometheus_client::registry::Registry;
 use tandem_frontend::{Frontend, FrontendArgs, Planes};
 use tandem_runtime::Lifecycle;
+use tandem_runtime::discovery::Discovery;
 use tandem_runtime::http::HttpOptions;
 use tracing::{info, warn};
 
@@ -94,13 +95,17 @@ async fn serve(args: &FrontendCommandArgs) -> Result<()> {
         () = drain(&http, drain_timeout) => {}
         () = signals.next() => info!("stopped at once: second signal"),
     }
+    leave(discovery.as_ref(), &plane).await;
+    Ok(())
+}
+
+async fn leave(discovery: &dyn Discovery, plane: &Lifecycle) {
     if let Err(error) = discovery.revoke().await {
         warn!(%error, "failed to give the lease back");
     }
     if let Err(error) = plane.stop(Duration::from_secs(2)).await {
         warn!(%error, "left tasks behind");
     }
-    Ok(())
 }
 
 async fn drain(http: &Lifecycle, timeout: Duration) {

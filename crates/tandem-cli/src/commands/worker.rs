@@ -378,7 +378,7 @@ async fn launch(
         metrics: ComponentMetrics::register(registry),
     };
     Ok(Launched {
-        worker: Worker::launch(options, worker_planes).await?,
+        worker: Box::pin(Worker::launch(options, worker_planes)).await?,
         model: name,
         planes,
     })

@@ -189,10 +189,10 @@ impl ApiServer {
             "nvidia.com/dynamo-discovery-backend": "kubernetes",
             "nvidia.com/dynamo-discovery-enabled": "true",
         });
-        self.put_slice_with(name, labels, pods);
+        self.put_slice_with(name, &labels, pods);
     }
 
-    pub(crate) fn put_slice_with(&self, name: &str, labels: Value, pods: &[(&str, &str, bool)]) {
+    pub(crate) fn put_slice_with(&self, name: &str, labels: &Value, pods: &[(&str, &str, bool)]) {
         let endpoints = pods.iter().map(|(pod, uid, ready)| {
             json!({
                 "addresses": ["127.0.0.1"], "conditions": {"ready": ready},
@@ -221,7 +221,7 @@ impl ApiServer {
     }
 
     /// Writes registrations that nobody of ours has written.
-    pub(crate) fn put_registration(&self, pod: &str, spec: Value) {
+    pub(crate) fn put_registration(&self, pod: &str, spec: &Value) {
         let object = json!({
             "apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoWorkerMetadata",
             "metadata": {"name": pod, "namespace": NAMESPACE}, "spec": spec,
@@ -494,7 +494,7 @@ async fn answer(store: Arc<Store>, request: Request) -> Response {
         None => {}
     }
     match verb {
-        "watch" => watch_changes(&store, path, query),
+        "watch" => watch_changes(&store, &path, query),
         "list" => list(&store, &path, &query),
         "patch" => {
             let config = to_bytes(request.into_body(), usize::MAX).await.unwrap();
@@ -556,7 +556,7 @@ struct Watch {
     over: bool,
 }
 
-fn watch_changes(store: &Arc<Store>, path: String, query: Query) -> Response {
+fn watch_changes(store: &Arc<Store>, path: &str, query: Query) -> Response {
     let told = query.get("resourceVersion").parse().unwrap_or(0);
     let mut untold = VecDeque::new();
     let mut over = false;

@@ -157,7 +157,7 @@ async fn a_pod_is_seen_while_it_is_ready_and_a_process_always_sees_itself() {
     server.put_slice("workers", &[worker.ready(false)]);
     assert_eq!(news(&mut events).await, "-v1/a");
     // Any slice will do, but only those of Services that want to be found.
-    server.put_slice_with("other", json!({"app": "x"}), &[worker.ready(true)]);
+    server.put_slice_with("other", &json!({"app": "x"}), &[worker.ready(true)]);
     no_news_before_a_marker(&mut events, &frontend.discovery).await;
     server.put_slice("other", &[worker.ready(true)]);
     assert_eq!(news(&mut events).await, "+v1/a=x");
@@ -215,14 +215,14 @@ async fn a_process_that_starts_again_in_its_pod_begins_with_nothing() {
 async fn outage(gone: Option<Gone>) {
     let (mut server, worker, frontend) = pair().await;
     put(&worker.discovery, "v1/a", "x").await;
-    server.put_registration("other", json!({"data": {"tandem": {"v1/other": "1"}}}));
+    server.put_registration("other", &json!({"data": {"tandem": {"v1/other": "1"}}}));
     server.put_slice("others", &[("other", "7", true)]);
     let mut events = frontend.discovery.watch("v1/");
     let mut seen = [news(&mut events).await, news(&mut events).await];
     seen.sort();
     assert_eq!(seen, ["+v1/a=x", "+v1/other=1"]);
     server.stop().await;
-    server.put_registration("other", json!({"data": {"tandem": {"v1/other": "2"}}}));
+    server.put_registration("other", &json!({"data": {"tandem": {"v1/other": "2"}}}));
     if let Some(gone) = gone {
         server.compact(gone);
     }
@@ -274,7 +274,7 @@ async fn registrations_that_somebody_removed_come_back() {
     server.remove_registration("worker-0");
     assert_eq!(news(&mut events).await, "-v1/a");
     assert_eq!(news(&mut events).await, "+v1/a=x");
-    server.put_registration("worker-0", json!({"data": {}}));
+    server.put_registration("worker-0", &json!({"data": {}}));
     assert_eq!(news(&mut events).await, "-v1/a");
     assert_eq!(news(&mut events).await, "+v1/a=x");
     server.stop().await;
@@ -310,9 +310,9 @@ async fn a_record_that_makes_no_sense_hides_no_other() {
         "others",
         &[("a", "1", true), ("b", "2", true), ("c", "3", true)],
     );
-    server.put_registration("a", json!({"data": [1]}));
-    server.put_registration("b", json!("text"));
-    server.put_registration("c", Value::Null);
+    server.put_registration("a", &json!({"data": [1]}));
+    server.put_registration("b", &json!("text"));
+    server.put_registration("c", &Value::Null);
     let mut events = frontend.discovery.watch("v1/");
     put(&worker.discovery, "v1/a", "x").await;
     assert_eq!(news(&mut events).await, "+v1/a=x");
@@ -378,7 +378,7 @@ async fn a_watch_that_is_refused_for_a_while_keeps_what_is_known() {
 async fn a_pod_of_another_process_is_not_removed_by_the_lease() {
     let (server, worker, _) = pair().await;
     server.remove_registration("worker-0");
-    server.put_registration("worker-0", json!({"data": {}}));
+    server.put_registration("worker-0", &json!({"data": {}}));
     worker.discovery.revoke().await.unwrap();
     assert!(server.registration("worker-0").is_some());
 }

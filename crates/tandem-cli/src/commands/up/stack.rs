@@ -251,7 +251,7 @@ async fn launch_workers(
 async fn launch(name: String, options: WorkerOptions, planes: Planes) -> Result<LaunchedWorker> {
     let started = Instant::now();
     let directory = options.directory.clone();
-    let worker = Worker::launch(options, planes)
+    let worker = Box::pin(Worker::launch(options, planes))
         .await
         .with_context(|| format!("failed to run the model in {}", directory.display()))?;
     let info = worker.engine().info();
