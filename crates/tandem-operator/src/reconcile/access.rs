@@ -94,7 +94,8 @@ fn binding(graph: &Graph<'_>, name: &str, role: &str, account: &str) -> DesiredO
     binding
 }
 
-fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str) -> DesiredObject {
+/// An object that belongs to the whole graph, without what its kind adds.
+pub(super) fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str) -> DesiredObject {
     DesiredObject {
         key: ObjectKey {
             kind,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::access;
 use super::graph::{Component, Graph};
 use super::invalid::Problems;
-use super::names;
-use super::object::{DesiredObject, ObjectKey, ObjectKind};
+use super::object::{DesiredObject, ObjectKind};
 use super::pod;
 use crate::crd::{Autoscaling, Pvc};
 
@@ -49,33 +49,15 @@ pub(super) fn claims(graph: &Graph<'_>, problems: &mut Problems) -> Vec<DesiredO
         {
             spec["storageClassName"] = json!(class);
         }
-        claims.push(object(
-            graph,
-            ObjectKind::PersistentVolumeClaim,
-            name,
-            &spec,
-        ));
+        claims.push(object(graph, ObjectKind::PersistentVolumeClaim, name, spec));
     }
     claims
 }
 
-fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str, spec: &Value) -> DesiredObject {
-    DesiredObject {
-        key: ObjectKey {
-            kind,
-            name: name.to_owned(),
-        },
-        service: None,
-        value: json!({
-            "apiVersion": kind.api_version(), "kind": kind.name(),
-            "metadata": {
-                "name": name, "namespace": graph.namespace,
-                "labels": {names::MANAGED_BY: names::OPERATOR, names::GRAPH: graph.name},
-            },
-            "spec": spec,
-        }),
-        after: Vec::new(),
-    }
+fn object(graph: &Graph<'_>, kind: ObjectKind, name: &str, spec: Value) -> DesiredObject {
+    let mut object = access::object(graph, kind, name);
+    object.value["spec"] = spec;
+    object
 }
 
 /// The autoscaler of `component`, if it has one.
@@ -114,7 +96,7 @@ pub(super) fn autoscaler(
         graph,
         ObjectKind::HorizontalPodAutoscaler,
         &component.name,
-        &spec,
+        spec,
     );
     object.value["metadata"]["labels"] = json!(pod::labels(graph, component));
     object.service = Some(component.service.clone());
