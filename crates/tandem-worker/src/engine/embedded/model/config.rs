@@ -4,6 +4,8 @@ mod file;
 
 use std::path::Path;
 
+use tandem_kv_cache::KvShape;
+
 use super::{ModelError, Rope};
 
 /// Dimensions and switches of a decoder.
@@ -121,6 +123,16 @@ impl ModelConfig {
     /// A file cannot be read, or asks for what this engine does not have.
     pub fn read(directory: &Path, context_length: Option<usize>) -> Result<Self, ModelError> {
         file::read(directory, context_length)
+    }
+
+    /// Shape of this model's KV blocks.
+    pub fn kv_shape(&self, block_size: usize) -> KvShape {
+        KvShape {
+            layers: self.layers,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            block_size,
+        }
     }
 
     /// How far back the tokens of a layer see, if not to the beginning.

@@ -88,6 +88,11 @@ impl<'a> Batch<'a> {
     pub fn rows(&self) -> usize {
         self.rows
     }
+
+    /// What was added.
+    pub fn spans(&self) -> &[Span<'a>] {
+        &self.spans
+    }
 }
 
 /// Buffers that a forward pass reuses from layer to layer.
@@ -121,7 +126,7 @@ impl Decoder {
             (Some(embedding), output)
         };
         let layers = (0..config.layers)
-            .map(|index| Layer::load(source, &config, (index, quantization)))
+            .map(|index| Layer::load(source, &config, (index, &quantization)))
             .collect::<Result<_, _>>()?;
         let mut rotations = vec![Rotation::new(&config.rope)];
         if let Some(sliding) = &config.sliding
@@ -152,12 +157,7 @@ impl Decoder {
 
     /// Shape of this model's KV blocks.
     pub fn kv_shape(&self, block_size: usize) -> KvShape {
-        KvShape {
-            layers: self.config.layers,
-            kv_heads: self.config.kv_heads,
-            head_dim: self.config.head_dim,
-            block_size,
-        }
+        self.config.kv_shape(block_size)
     }
 
     /// Computes the batch, writes its keys and values into `store`, and returns the logits of

@@ -5,31 +5,63 @@ use crate::engine::embedded::kernel::{Compute, LANES, Matrix, Quantization};
 
 /// The weights of one layer. Products of the same input are packed as one matrix.
 #[derive(Debug)]
-pub(super) struct Layer {
-    pub(super) attention_norm: Vec<f32>,
-    pub(super) qkv: Matrix,
-    pub(super) qkv_bias: Option<Vec<f32>>,
+pub(in super::super) struct Layer<M = Matrix, V = Vec<f32>> {
+    pub(in super::super) attention_norm: V,
+    pub(in super::super) qkv: M,
+    pub(in super::super) qkv_bias: Option<V>,
     /// Norms of queries and keys, per head.
-    pub(super) head_norms: Option<(Vec<f32>, Vec<f32>)>,
-    pub(super) output: Matrix,
-    pub(super) output_bias: Option<Vec<f32>>,
+    pub(in super::super) head_norms: Option<(V, V)>,
+    pub(in super::super) output: M,
+    pub(in super::super) output_bias: Option<V>,
     /// Norm of what attention adds to the residual stream.
-    pub(super) attention_out_norm: Option<Vec<f32>>,
-    pub(super) mlp_norm: Vec<f32>,
-    pub(super) gate_up: Matrix,
-    pub(super) down: Matrix,
+    pub(in super::super) attention_out_norm: Option<V>,
+    pub(in super::super) mlp_norm: V,
+    pub(in super::super) gate_up: M,
+    pub(in super::super) down: M,
     /// Norm of what the feed-forward part adds to the residual stream.
-    pub(super) mlp_out_norm: Option<Vec<f32>>,
+    pub(in super::super) mlp_out_norm: Option<V>,
 }
 
-impl Layer {
-    pub(super) fn load(
+/// Where the weights of a layer go.
+pub(in super::super) trait Place {
+    /// Matrices, ready to multiply with.
+    type Matrix;
+    /// Norms and biases.
+    type Vector;
+
+    /// Packs matrices of `[outputs][inputs]` one after the other.
+    fn matrix(&self, parts: &[Values], inputs: usize) -> Result<Self::Matrix, ModelError>;
+
+    /// Keeps a norm or a bias.
+    fn vector(&self, values: Vec<f32>) -> Result<Self::Vector, ModelError>;
+}
+
+/// Weights stay on the CPU, rounded in this way.
+impl Place for Quantization {
+    type Matrix = Matrix;
+    type Vector = Vec<f32>;
+
+    fn matrix(&self, parts: &[Values], inputs: usize) -> Result<Matrix, ModelError> {
+        Ok(Matrix::pack(parts, inputs, *self))
+    }
+
+    fn vector(&self, values: Vec<f32>) -> Result<Vec<f32>, ModelError> {
+        Ok(values)
+    }
+}
+
+impl<M, V> Layer<M, V> {
+    pub(in super::super) fn load(
         source: &impl TensorSource,
         config: &ModelConfig,
-        (index, quantization): (usize, Quantization),
+        (index, place): (usize, &impl Place<Matrix = M, Vector = V>),
     ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
-        let norm = |part: &str, length| norm(source, config, (&name(part), length));
+        let norm = |part: &str, length| place.vector(norm(source, config, (&name(part), length))?);
+        let biases = |projections: &[(char, usize)]| {
+            let biases = biases(source, index, projections)?;
+            biases.map(|biases| place.vector(biases)).transpose()
+        };
         let matrix = |part: &str, outputs, inputs| source.tensor(&name(part), &[outputs, inputs]);
         let (hidden, wide) = (config.hidden, config.intermediate);
         let queries = config.heads * config.head_dim;
@@ -71,27 +103,26 @@ impl Layer {
         } else {
             (None, norm("post_attention_layernorm", hidden)?, None)
         };
-        let pack = |parts: &[Values], inputs| Matrix::pack(parts, inputs, quantization);
         let output = matrix("self_attn.o_proj", hidden, queries)?;
         let down = matrix("mlp.down_proj", hidden, wide)?;
         Ok(Self {
             attention_norm: norm("input_layernorm", hidden)?,
-            qkv: pack(&qkv, hidden),
-            qkv_bias: biases(source, index, &[('q', queries), ('k', keys), ('v', keys)])?,
+            qkv: place.matrix(&qkv, hidden)?,
+            qkv_bias: biases(&[('q', queries), ('k', keys), ('v', keys)])?,
             head_norms,
-            output: pack(&[output], queries),
-            output_bias: biases(source, index, &[('o', hidden)])?,
+            output: place.matrix(&[output], queries)?,
+            output_bias: biases(&[('o', hidden)])?,
             attention_out_norm: attention_out,
             mlp_norm: mlp,
-            gate_up: pack(&gate_up, hidden),
-            down: pack(&[down], wide),
+            gate_up: place.matrix(&gate_up, hidden)?,
+            down: place.matrix(&[down], wide)?,
             mlp_out_norm: mlp_out,
         })
     }
 }
 
 /// The weights of a norm, ready to multiply with.
-pub(super) fn norm(
+pub(in super::super) fn norm(
     source: &impl TensorSource,
     config: &ModelConfig,
     (name, length): (&str, usize),
