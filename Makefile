@@ -6,6 +6,8 @@ MILVUS := .venv-milvus
 VLLM := .venv-vllm
 DYNAMO_LATEST := .venv-dynamo-latest
 KUBERNETES := .venv-kubernetes
+CUDA := .venv-cuda
+KERNELS := crates/tandem-worker/src/engine/embedded/cuda
 PYTHON := $(VENV)/bin/python
 CARGO := cargo
 NEXTEST := $(CARGO) nextest run --workspace --no-fail-fast
@@ -13,6 +15,7 @@ DATA ?= ../shared/data
 PAIRS ?= valid
 TRACES ?= ../shared/bench/traces
 ARGS ?=
+DEVICES ?= cuda:0
 FUZZ_TARGETS ?= json_body event_stream extproc_session
 FUZZ_SECONDS ?= 60
 E2E_PROFILE ?=
@@ -25,7 +28,7 @@ export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full test-vllm check fmt clippy doc deny unit e2e-test servers bench bench-engine \
 	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
-	bench-request-plane bench-router bench-tiers crds eval-cache eval-models fuzz train clean
+	bench-request-plane bench-router bench-tiers bench-gpu crds eval-cache eval-models fuzz kernels train clean
 
 help: ## List the recipes
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +106,9 @@ bench-prefix-cache: $(VENV)/installed
 bench-tiers: build $(VENV)/installed ## First-token time of prompts that take four times the KV cache: tiers against computing
 	$(PYTHON) bench/tiers.py --binary target/release/tandem $(ARGS)
 
+bench-gpu: build ## First-token time on GPUs: computed, kept, handed from one to another (DEVICES="cuda:0 cuda:1")
+	python3 bench/gpu.py --binary target/release/tandem --devices $(DEVICES)
+
 bench-frontend: build servers $(DYNAMO)/installed $(DYNAMO_LATEST)/installed ## CPU, latency and memory of a frontend: ours and Dynamo's, in turn
 	python3 bench/frontend.py $(ARGS)
 
@@ -142,9 +148,16 @@ train: ## How to train the shipped models again
 crds: ## Write the definitions of the custom resources into their chart, after a change of their types
 	$(CARGO) run --quiet --bin tandem -- crds --output deploy/helm/dynamo-crds/templates
 
+kernels: $(CUDA)/installed ## Compile the kernels for GPUs, after a change of kernels.cu
+	PATH="$$(dirname $$(find $(CUDA) -path '*/bin/nvcc')):$$PATH" nvcc --fatbin -O3 -std=c++17 \
+		-gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
+		-gencode arch=compute_100,code=sm_100 --compress-mode=size \
+		$(KERNELS)/kernels.cu -o $(KERNELS)/kernels.fatbin
+	sha256sum $(KERNELS)/kernels.cu | cut -c1-64 >$(KERNELS)/kernels.fatbin.source
+
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES) $(VLLM)
+	rm -rf $(VENV) $(DYNAMO) $(DYNAMO_LATEST) $(MILVUS) $(KUBERNETES) $(VLLM) $(CUDA)
 
 $(VENV)/installed: requirements-dev.txt
 	python3 -m venv $(VENV)
@@ -160,6 +173,11 @@ $(DYNAMO)/installed: requirements-dynamo.txt
 $(MILVUS)/installed: requirements-milvus.txt
 	python3 -m venv $(MILVUS)
 	$(MILVUS)/bin/pip install --quiet --disable-pip-version-check -r requirements-milvus.txt
+	touch $@
+
+$(CUDA)/installed: requirements-cuda.txt
+	python3 -m venv $(CUDA)
+	$(CUDA)/bin/pip install --quiet --disable-pip-version-check -r requirements-cuda.txt
 	touch $@
 
 # Programs, not a Python environment: Helm 3 and 4, and kubectl.

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tandem_runtime::system::{Health, run as run_system_server};
 use tandem_runtime::{Discovery, Lifecycle};
 use tandem_tokenizer::ModelCard;
-use tandem_worker::engine::embedded::EmbeddedConfig;
+use tandem_worker::engine::embedded::{Device, EmbeddedConfig};
 use tandem_worker::engine::external::Dialect;
 use tandem_worker::engine::mock::{MockConfig, StepTime};
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
@@ -109,6 +109,10 @@ struct EngineArgs {
     /// How much faster than a real accelerator the mock engine is
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     speedup: f64,
+
+    /// What the embedded engine computes on: cpu, cuda, or cuda:N for the Nth GPU
+    #[arg(long, env = "TANDEM_DEVICE", default_value_t, value_name = "DEVICE")]
+    device: Device,
 
     /// Threads of the embedded engine [default: all processors]
     #[arg(long, value_name = "N")]
@@ -436,6 +440,7 @@ impl EngineArgs {
             ),
         };
         EmbeddedConfig {
+            device: self.device,
             threads: self.threads.map(usize::from),
             quantization: self.quantization.into(),
             block_size: self.block_size.unwrap_or(BLOCK_SIZE) as usize,

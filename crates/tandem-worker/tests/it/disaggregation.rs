@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{answer, checkpoint, config, engine, prompt, request};
+use crate::support::{answer, checkpoint, config, device, engine, prompt, request};
 
 /// A worker that hands prompts over.
 pub(crate) struct PrefillWorker {
@@ -36,6 +36,7 @@ impl PrefillWorker {
         let address = listener.local_addr().unwrap().to_string();
         let config = EmbeddedConfig {
             transfer: Some(TransferConfig { address, lease }),
+            device: device("TANDEM_TEST_PREFILL_DEVICE").unwrap_or(config().device),
             ..config()
         };
         let engine = load(config);

@@ -12,3 +12,4 @@ mod quantized;
 mod registration;
 mod support;
 mod tiers;
+mod widths;

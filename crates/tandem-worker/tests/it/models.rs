@@ -6,12 +6,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use tandem_kv_cache::{BlockPool, BlockStore};
 use tandem_tokenizer::{ChatTemplate, Conversation, Tokenizer};
+use tandem_worker::engine::Engine;
 use tandem_worker::engine::embedded::model::{
     Batch, Decoder, ModelConfig, ModelError, Span, Weights,
 };
-use tandem_worker::engine::embedded::{Compute, EmbeddedConfig, EmbeddedEngine};
+use tandem_worker::engine::embedded::{Compute, Device, EmbeddedConfig, EmbeddedEngine};
 
-use crate::support::{checkpoint, config, generate, request};
+use crate::support::{answer, checkpoint, config, generate, request};
 
 #[derive(Deserialize)]
 pub(crate) struct Expected {
@@ -61,6 +62,26 @@ fn assert_close(found: &[f32], expected: &[f32], name: &str) {
     }
 }
 
+/// What the engine says of its first token, on whatever device it is.
+async fn check_logprobs(engine: &EmbeddedEngine, expected: &Expected, name: &str) {
+    let mut request = request(&expected.prompt, 1);
+    request.output_options.logprobs = Some(20);
+    let found = answer(engine.submit(request)).await;
+    let total: f64 = expected.logits.iter().map(|&x| f64::from(x).exp()).sum();
+    assert_eq!(found.top.len(), 20, "{name}");
+    // A GPU rounds the inputs of products as their weights are.
+    let rounds = name.contains("bf16") && config().device != Device::Cpu;
+    let tolerance = if rounds { 3e-2 } else { 2e-4 };
+    for (token, logprob) in found.top {
+        let expect = f64::from(expected.logits[token as usize]) - total.ln();
+        let error = (logprob - expect).abs();
+        assert!(
+            error < tolerance,
+            "{name}: token {token} has {logprob}, not {expect}"
+        );
+    }
+}
+
 async fn check(name: &str) {
     check_up_to(None, name, "expected.json").await;
 }
@@ -72,6 +93,7 @@ async fn check_up_to(context_length: Option<usize>, name: &str, file: &str) {
     };
     let engine = EmbeddedEngine::load(&checkpoint(name), config.clone()).unwrap();
     for expected in expected(name, file) {
+        check_logprobs(&engine, &expected, name).await;
         let found = logits(&checkpoint(name), &config, &expected.prompt);
         assert_eq!(found.len(), expected.logits.len());
         assert_close(&found, &expected.logits, name);

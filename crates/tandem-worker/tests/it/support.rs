@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::StreamExt;
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
-use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, TransferConfig};
+use tandem_worker::engine::embedded::{Device, EmbeddedConfig, EmbeddedEngine, TransferConfig};
 use tandem_worker::engine::{Engine, EngineError, Outputs};
 
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
@@ -13,8 +13,17 @@ pub(crate) fn checkpoint(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The device that a variable names, if it is there: where there is a GPU, the same tests must pass
+/// on it.
+#[allow(clippy::disallowed_methods, reason = "tests have no flags")]
+pub(crate) fn device(variable: &str) -> Option<Device> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap())
+}
+
 pub(crate) fn config() -> EmbeddedConfig {
     EmbeddedConfig {
+        device: device("TANDEM_TEST_DEVICE").unwrap_or_default(),
         threads: Some(2),
         kv_blocks: Some(64),
         ..EmbeddedConfig::default()

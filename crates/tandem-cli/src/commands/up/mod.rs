@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tandem_frontend::FrontendArgs;
+use tandem_worker::engine::embedded::Device;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -48,6 +49,10 @@ pub(crate) struct UpArgs {
     /// Router configuration file [default: every domain to the served model]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// What the engines compute on: cpu, cuda, or cuda:N for the Nth GPU
+    #[arg(long, env = "TANDEM_DEVICE", default_value_t, value_name = "DEVICE")]
+    pub device: Device,
 
     /// Threads of each engine [default: all processors]
     #[arg(long, value_name = "N")]

@@ -229,6 +229,7 @@ async fn launch_workers(
             mock: None,
             external: None,
             engine: EmbeddedConfig {
+                device: args.device,
                 threads: args.threads.map(usize::from),
                 quantization: args.quantization.into(),
                 kv_blocks: Some(args.kv_blocks),

@@ -3,7 +3,7 @@
 use tandem_kv_cache::KvShape;
 
 use super::EmbeddedConfig;
-use super::model::ModelError;
+use super::model::{ModelConfig, ModelError};
 use crate::engine::EngineInfo;
 
 /// What an embedded engine allows.
@@ -29,6 +29,17 @@ pub(super) struct Dimensions {
     pub(super) max_positions: usize,
     pub(super) eos_token_ids: Vec<u32>,
     pub(super) shape: KvShape,
+}
+
+impl Dimensions {
+    pub(super) fn new(model: &ModelConfig, block_size: usize) -> Self {
+        Self {
+            vocab_size: model.vocab_size,
+            max_positions: model.max_positions,
+            eos_token_ids: model.eos_token_ids.clone(),
+            shape: model.kv_shape(block_size),
+        }
+    }
 }
 
 impl Limits {

@@ -1,9 +1,12 @@
-//! The embedded engine: runs Llama, Mistral, Qwen, Gemma and Phi checkpoints on the CPU.
+//! The embedded engine: runs Llama, Mistral, Qwen, Gemma and Phi checkpoints on the CPU or a GPU.
 //!
 //! Requests become sequences (`sequence`) that a scheduler (`scheduler`) on the engine's own
 //! thread (`thread`) batches step by step (`step`) through the model ([`model`]), whose
-//! arithmetic is in `kernel`. Keys and values live in the blocks of `tandem-kv-cache`.
+//! arithmetic is in `kernel`, or in `cuda` for GPUs. Keys and values live in the blocks of `tandem-kv-cache`.
 
+mod blocks;
+mod cuda;
+mod device;
 mod disagg;
 mod kernel;
 mod limits;
@@ -26,11 +29,12 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tandem_kv_cache::tier::{KvTiers, TierConfig};
 use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
-use tandem_kv_cache::{BlockCache, BlockStore, KvEventSubscription, KvShape};
+use tandem_kv_cache::{BlockCache, KvEventSubscription, KvShape};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tokio::sync::{mpsc, oneshot, watch};
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::cuda::{CudaDecoder, Gpu};
 use self::disagg::{Handoff, KvIdentity};
 use self::limits::{Dimensions, Limits};
 use self::model::{Decoder, ModelConfig, ModelError, SamplingDefaults, Weights};
@@ -41,11 +45,14 @@ use self::thread::{Command, EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
 use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
+pub use device::{Device, UnknownDevice};
 pub use kernel::{Compute, Quantization};
 
 /// How to run an embedded engine.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
+    /// What computes the model.
+    pub device: Device,
     /// Compute threads; `None` for one per core.
     pub threads: Option<usize>,
     /// How weights are rounded when they are loaded.
@@ -86,6 +93,7 @@ pub struct TransferConfig {
 impl Default for EmbeddedConfig {
     fn default() -> Self {
         Self {
+            device: Device::Cpu,
             threads: None,
             quantization: Quantization::None,
             block_size: 16,
@@ -112,7 +120,7 @@ struct Origin<'a> {
     sampling: SamplingDefaults,
 }
 
-/// Runs a decoder on the CPU. Dropping it stops it within one step.
+/// Runs a decoder. Dropping it stops it within one step.
 #[derive(Debug)]
 pub struct EmbeddedEngine {
     commands: Sender<Command>,
@@ -135,11 +143,19 @@ impl EmbeddedEngine {
     /// Loads the model in `directory` and starts. Takes as long as reading the weights does.
     pub fn load(directory: &Path, config: EmbeddedConfig) -> Result<Self, ModelError> {
         let compute = Self::compute(&config)?;
+        let Device::Cuda(ordinal) = config.device else {
+            let decoder = compute.run(|| {
+                let model = ModelConfig::read(directory, config.context_length)?;
+                Decoder::load(model, &Weights::open(directory)?, config.quantization)
+            })?;
+            return Self::run_decoder(decoder, compute, Some(directory), config);
+        };
+        let gpu = Gpu::open(ordinal)?;
         let decoder = compute.run(|| {
             let model = ModelConfig::read(directory, config.context_length)?;
-            Decoder::load(model, &Weights::open(directory)?, config.quantization)
+            CudaDecoder::load(gpu, model, &Weights::open(directory)?)
         })?;
-        Self::run_decoder(decoder, compute, Some(directory), config)
+        Self::run_cuda(decoder, compute, directory, config)
     }
 
     /// The compute threads that `config` asks for.
@@ -164,19 +180,38 @@ impl EmbeddedEngine {
         directory: Option<&Path>,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
-        let model = decoder.config();
-        let dimensions = Dimensions {
-            vocab_size: model.vocab_size,
-            max_positions: model.max_positions,
-            eos_token_ids: model.eos_token_ids.clone(),
-            shape: decoder.kv_shape(config.block_size),
-        };
-        let sampling = model.sampling;
+        let dimensions = Dimensions::new(decoder.config(), config.block_size);
+        let sampling = decoder.config().sampling;
         let fingerprint = decoder.fingerprint().to_owned();
         let model = Model::Decoder(Box::new(decoder), compute);
         let origin = Origin {
             fingerprint: &fingerprint,
             directory,
+            sampling,
+        };
+        Self::run_model(model, &dimensions, origin, config)
+    }
+
+    fn run_cuda(
+        decoder: CudaDecoder,
+        compute: Compute,
+        directory: &Path,
+        config: EmbeddedConfig,
+    ) -> Result<Self, ModelError> {
+        if config.quantization != Quantization::None {
+            return Err(ModelError::Unsupported {
+                feature: "quantization on a GPU",
+                value: format!("{:?}", config.quantization),
+                supported: "none",
+            });
+        }
+        let dimensions = Dimensions::new(decoder.config(), config.block_size);
+        let sampling = decoder.config().sampling;
+        let fingerprint = decoder.fingerprint().to_owned();
+        let model = Model::Cuda(Box::new(decoder), compute);
+        let origin = Origin {
+            fingerprint: &fingerprint,
+            directory: Some(directory),
             sampling,
         };
         Self::run_model(model, &dimensions, origin, config)
@@ -243,7 +278,7 @@ impl EmbeddedEngine {
             scheduler: Scheduler {
                 limits: limits.clone(),
                 cache: Arc::clone(&cache),
-                store: BlockStore::new(shape, limits.total_blocks),
+                blocks: model.blocks(shape, limits.total_blocks)?,
                 tiers: Arc::clone(&tiers),
                 waiting: Default::default(),
                 running: Vec::new(),

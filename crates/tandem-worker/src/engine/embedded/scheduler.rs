@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tandem_kv_cache::BlockCache;
 use tandem_kv_cache::tier::KvTiers;
-use tandem_kv_cache::{BlockCache, BlockStore};
 
+use super::blocks::Blocks;
 use super::disagg::FetchResult;
 use super::limits::Limits;
 use super::sequence::{Role, Sequence};
@@ -20,7 +21,7 @@ use crate::engine::EngineCounters;
 pub(super) struct Scheduler {
     pub(super) limits: Limits,
     pub(super) cache: Arc<BlockCache>,
-    pub(super) store: BlockStore,
+    pub(super) blocks: Blocks,
     pub(super) tiers: Arc<KvTiers>,
     pub(super) waiting: VecDeque<Sequence>,
     /// In order of admission.
@@ -42,7 +43,7 @@ pub(super) struct Share {
 pub(super) struct Committer<'a> {
     pub(super) limits: &'a Limits,
     pub(super) cache: &'a BlockCache,
-    pub(super) store: &'a BlockStore,
+    pub(super) blocks: &'a Blocks,
     pub(super) tiers: &'a KvTiers,
 }
 
@@ -148,7 +149,7 @@ impl Scheduler {
         };
         let cached = held.len();
         for (&block, &identity) in held.iter().zip(&reusable) {
-            self.tiers.saw(identity, || self.store.share(block));
+            self.tiers.saw(identity, || self.blocks.share(block));
         }
         // Before others give way to this sequence: that may drive out what it looks for.
         sequence.onboarding = self.look_below(sequence, &reusable[cached..]);
@@ -173,7 +174,7 @@ impl Scheduler {
         Committer {
             limits: &self.limits,
             cache: &self.cache,
-            store: &self.store,
+            blocks: &self.blocks,
             tiers: &self.tiers,
         }
     }
@@ -201,7 +202,7 @@ impl Scheduler {
             Ok(data) => {
                 let targets = &sequence.blocks[sequence.committed..];
                 for (&block, data) in targets.iter().zip(data) {
-                    self.store.install(block, data);
+                    self.blocks.install(block, data);
                 }
                 sequence.computed = sequence.prompt_len;
                 counters.remote_prefills += 1;
@@ -232,7 +233,7 @@ impl Committer<'_> {
             }
         });
         for (&block, identity) in blocks.iter().zip(identities) {
-            self.tiers.saw(identity, || self.store.share(block));
+            self.tiers.saw(identity, || self.blocks.share(block));
         }
         sequence.committed = full;
     }

@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use tandem_kv_cache::transfer::LeaseTable;
+use tandem_kv_cache::{BlockStore, KvShape};
 
+use super::blocks::Blocks;
+use super::cuda::CudaDecoder;
 use super::disagg;
 use super::kernel::Compute;
-use super::model::{Batch, Decoder, Span};
+use super::model::{Batch, Decoder, ModelError, Span};
 use super::sampling::Choice;
 use super::scheduler::{Committer, Scheduler, Share};
 use super::sequence::{Role, Sequence};
@@ -17,29 +20,61 @@ use crate::engine::mock::{MockModel, Work};
 /// What a step needs beside the sequences.
 #[derive(Debug)]
 pub(super) enum Model {
-    /// A model that is computed.
+    /// A model that is computed here.
     Decoder(Box<Decoder>, Compute),
+    /// One that a GPU computes; tokens are chosen here.
+    Cuda(Box<CudaDecoder>, Compute),
     /// One that only takes time.
     Mock(MockModel),
 }
 
 impl Model {
     /// Computes `shares` and chooses a token for each sequence that is up to date with it.
-    pub(super) fn choose(&self, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
+    pub(super) fn choose(&mut self, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
+        let Scheduler {
+            running,
+            blocks,
+            limits,
+            ..
+        } = scheduler;
+        match (self, blocks) {
+            (Self::Decoder(decoder, compute), Blocks::Host(store)) => {
+                let batch = batch(running, shares);
+                compute.run(|| {
+                    let logits = decoder.forward(compute, &batch, store);
+                    sample(running, shares, logits)
+                })
+            }
+            (Self::Cuda(decoder, compute), Blocks::Device(blocks)) => {
+                let logits = decoder.forward(&batch(running, shares), blocks);
+                compute.run(|| sample(running, shares, logits))
+            }
+            (Self::Mock(model), Blocks::Host(store)) => {
+                pretend(model, (running, store), shares, limits.block_size)
+            }
+            _ => unreachable!("blocks are where the model computes"),
+        }
+    }
+
+    /// Room for `blocks` blocks of `shape`, where the model computes.
+    pub(super) fn blocks(&self, shape: KvShape, blocks: usize) -> Result<Blocks, ModelError> {
         match self {
-            Self::Decoder(decoder, compute) => forward(decoder, compute, scheduler, shares),
-            Self::Mock(model) => pretend(model, scheduler, shares),
+            Self::Cuda(decoder, _) => decoder.blocks(shape, blocks).map(Blocks::Device),
+            Self::Decoder(..) | Self::Mock(_) => Ok(Blocks::Host(BlockStore::new(shape, blocks))),
+        }
+    }
+
+    /// Text that differs between machines that may round in other ways.
+    pub(super) fn arithmetic(&self) -> String {
+        match self {
+            Self::Decoder(_, compute) => format!("{:?}", compute.kernel()),
+            Self::Cuda(decoder, _) => decoder.arithmetic(),
+            Self::Mock(_) => "none".to_owned(),
         }
     }
 }
 
-fn forward(
-    decoder: &Decoder,
-    compute: &Compute,
-    scheduler: &mut Scheduler,
-    shares: &[Share],
-) -> Vec<Choice> {
-    let Scheduler { running, store, .. } = scheduler;
+fn batch<'a>(running: &'a [Sequence], shares: &[Share]) -> Batch<'a> {
     let mut batch = Batch::default();
     for share in shares {
         let sequence = &running[share.sequence];
@@ -52,32 +87,37 @@ fn forward(
             logits: completes(share, sequence),
         });
     }
-    let vocab = decoder.config().vocab_size;
-    compute.run(|| {
-        let mut logits = decoder.forward(compute, &batch, store);
-        let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
-        let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
-        let jobs: Vec<_> = sequences
-            .map(|(_, sequence)| sequence)
-            .zip(logits.chunks_exact_mut(vocab))
-            .collect();
-        let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
-        jobs.into_par_iter().map(choose).collect()
-    })
+    batch
 }
 
-fn pretend(model: &MockModel, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
-    let Scheduler {
-        running,
-        store,
-        limits,
-        ..
-    } = scheduler;
+/// The next token of each sequence that is up to date, by its logits.
+fn sample(running: &[Sequence], shares: &[Share], mut logits: Vec<f32>) -> Vec<Choice> {
+    let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
+    let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
+    let sequences: Vec<_> = sequences.map(|(_, sequence)| sequence).collect();
+    if sequences.is_empty() {
+        return Vec::new();
+    }
+    let vocab = logits.len() / sequences.len();
+    let jobs: Vec<_> = sequences
+        .into_iter()
+        .zip(logits.chunks_exact_mut(vocab))
+        .collect();
+    let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
+    jobs.into_par_iter().map(choose).collect()
+}
+
+fn pretend(
+    model: &MockModel,
+    (running, store): (&[Sequence], &mut BlockStore),
+    shares: &[Share],
+    block_size: usize,
+) -> Vec<Choice> {
     let parts = shares.iter().map(|share| (share, &running[share.sequence]));
     for (share, sequence) in parts.clone() {
         let written = sequence.computed..sequence.computed + share.tokens;
-        let first = written.start / limits.block_size;
-        let end = written.end.div_ceil(limits.block_size);
+        let first = written.start / block_size;
+        let end = written.end.div_ceil(block_size);
         // What is in the blocks does not matter, but they must be there to be handed over.
         for block in &sequence.blocks[first..end] {
             store.write(*block);
@@ -122,7 +162,7 @@ pub(super) fn finish(
         let committer = Committer {
             limits: &scheduler.limits,
             cache: &scheduler.cache,
-            store: &scheduler.store,
+            blocks: &scheduler.blocks,
             tiers: &scheduler.tiers,
         };
         committer.commit(sequence);
@@ -142,7 +182,7 @@ pub(super) fn finish(
                 let held = std::mem::take(&mut sequence.blocks);
                 let data = held
                     .iter()
-                    .map(|&block| (block, scheduler.store.share(block)));
+                    .map(|&block| (block, scheduler.blocks.share(block)));
                 let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
                 output.disaggregated_params = Some(disagg::params(ticket, first, cached));
             }

@@ -37,10 +37,7 @@ pub(super) fn open(
         Some(directory) => digest(directory)?,
         None => 0,
     };
-    let arithmetic = match model {
-        Model::Decoder(_, compute) => format!("{:?}", compute.kernel()),
-        Model::Mock(_) => "none".to_owned(),
-    };
+    let arithmetic = model.arithmetic();
     let version = env!("CARGO_PKG_VERSION");
     let fingerprint = format!(
         "{FORMAT} {version} {arithmetic} {weights:032x} {}",
@@ -121,7 +118,7 @@ impl Scheduler {
         if !allocated.evicted.is_empty() && !self.tiers.is_empty() {
             let evicted = allocated.evicted.into_iter().rev();
             let evicted = evicted.filter_map(|(block, identity)| {
-                let data = self.store.take(block)?;
+                let data = self.blocks.take(block)?;
                 Some((identity, data))
             });
             self.tiers.evicted(evicted.collect());
@@ -148,7 +145,7 @@ impl Scheduler {
         let data = self.tiers.take(onboarding);
         let landed = sequence.committed + data.len();
         for (&block, data) in sequence.blocks[sequence.committed..].iter().zip(data) {
-            self.store.install(block, data);
+            self.blocks.install(block, data);
         }
         sequence.computed = landed * self.limits.block_size;
         self.committer().commit(sequence);

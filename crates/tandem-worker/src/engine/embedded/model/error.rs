@@ -49,6 +49,9 @@ pub enum ModelError {
     /// The compute threads cannot be started.
     #[error("failed to start the compute threads: {0}")]
     Threads(String),
+    /// The GPU is not there, is too old or too small.
+    #[error("{0}")]
+    Gpu(String),
     /// The KV cache has no place in memory or on disk.
     #[error(transparent)]
     Tiers(#[from] TierError),

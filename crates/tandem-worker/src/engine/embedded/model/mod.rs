@@ -25,4 +25,6 @@ pub use rope::{Rope, RopeScaling};
 pub use tensor::{TensorSource, Values};
 pub use weights::Weights;
 
+pub(super) use layer::{Layer, Place, norm};
+
 pub use super::kernel::{Q4Block, Q8Block};
