@@ -1,6 +1,6 @@
 //! The embedded engine: runs Llama, Mistral, Qwen, Gemma and Phi checkpoints on the CPU or a GPU.
 //!
-//! Requests become sequences (`sequence`) that a scheduler (`scheduler`) on the engine's own
+//! Requests become sequences (`intake`, `sequence`) that a scheduler (`scheduler`) on the engine's own
 //! thread (`thread`) batches step by step (`step`) through the model ([`model`]), whose
 //! arithmetic is in `kernel`, or in `cuda` for GPUs. Keys and values live in the blocks of `tandem-kv-cache`.
 
@@ -8,6 +8,7 @@ mod blocks;
 mod cuda;
 mod device;
 mod disagg;
+mod intake;
 mod kernel;
 mod limits;
 pub mod model;
@@ -21,27 +22,25 @@ mod tiers;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt};
 use tandem_kv_cache::tier::{KvTiers, TierConfig};
 use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
 use tandem_kv_cache::{BlockCache, KvEventSubscription, KvShape};
-use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
-use tokio::sync::{mpsc, oneshot, watch};
+use tandem_protocol::engine::EngineRequest;
+use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::cuda::{CudaDecoder, Gpu};
-use self::disagg::{Handoff, KvIdentity};
+use self::disagg::KvIdentity;
+use self::intake::Intake;
 use self::limits::{Dimensions, Limits};
 use self::model::{Decoder, ModelConfig, ModelError, SamplingDefaults, Weights};
 use self::scheduler::Scheduler;
-use self::sequence::{Role, Sequence};
 use self::step::Model;
-use self::thread::{Command, EngineThread, Status};
+use self::thread::{EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
 use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
@@ -123,20 +122,14 @@ struct Origin<'a> {
 /// Runs a decoder. Dropping it stops it within one step.
 #[derive(Debug)]
 pub struct EmbeddedEngine {
-    commands: Sender<Command>,
+    intake: Arc<Intake>,
     thread: Option<JoinHandle<()>>,
     /// Closed when the thread has ended.
     alive: watch::Receiver<()>,
-    status: Arc<Status>,
     cache: Arc<BlockCache>,
     leases: Option<Arc<LeaseTable>>,
     tiers: Arc<KvTiers>,
-    limits: Limits,
     info: EngineInfo,
-    kv: KvIdentity,
-    sampling: SamplingDefaults,
-    fetch: FetchTimeouts,
-    next_id: AtomicU64,
 }
 
 impl EmbeddedEngine {
@@ -299,19 +292,21 @@ impl EmbeddedEngine {
             .spawn(run)
             .map_err(|error| ModelError::Threads(error.to_string()))?;
         Ok(Self {
-            commands,
+            info: limits.info(),
+            intake: Arc::new(Intake {
+                commands,
+                status,
+                limits,
+                kv,
+                sampling: origin.sampling,
+                fetch: config.fetch,
+                next_id: AtomicU64::new(0),
+            }),
             thread: Some(thread),
             alive,
-            status,
             cache,
             leases,
             tiers,
-            info: limits.info(),
-            limits,
-            kv,
-            sampling: origin.sampling,
-            fetch: config.fetch,
-            next_id: AtomicU64::new(0),
         })
     }
 
@@ -320,98 +315,19 @@ impl EmbeddedEngine {
     pub fn leases(&self) -> Option<Arc<LeaseTable>> {
         self.leases.clone()
     }
-
-    fn sequence(
-        &self,
-        request: EngineRequest,
-    ) -> Result<(Sequence, mpsc::Receiver<EngineOutput>), EngineError> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Sequence::new(id, request, &self.limits, &self.sampling)
-    }
-
-    fn check_queue(&self) -> Result<(), EngineError> {
-        let waiting = self.status.queued.load(Ordering::Relaxed);
-        if waiting >= self.limits.queue {
-            return Err(EngineError::QueueFull { waiting });
-        }
-        Ok(())
-    }
-
-    fn enqueue(&self, sequence: Sequence) -> Result<(), EngineError> {
-        self.check_queue()?;
-        self.status.queued.fetch_add(1, Ordering::Relaxed);
-        self.commands
-            .send(Command::Submit(Box::new(sequence)))
-            .map_err(|_| EngineError::Stopped)
-    }
-
-    /// Starts a sequence, unless it has nothing to generate.
-    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Tokens, EngineError> {
-        let (mut sequence, outputs) = self.sequence(request)?;
-        if prefill {
-            sequence.only_first_token();
-        }
-        if sequence.max_tokens() == 0 {
-            sequence.tell(ended(FinishReason::Length));
-        } else {
-            self.enqueue(sequence)?;
-        }
-        Ok(told(outputs))
-    }
-
-    /// Goes on where a prefill worker stopped.
-    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Tokens, EngineError> {
-        let (mut sequence, outputs) = self.sequence(request)?;
-        let (ask, wanted) = oneshot::channel();
-        sequence.role = Role::Decode(Some(ask));
-        sequence.cached = Some(handoff.cached_tokens);
-        let id = sequence.id;
-        let first = sequence.accept(handoff.first_choice());
-        let finished = first.finish_reason.is_some();
-        sequence.tell(first);
-        if !finished {
-            self.enqueue(sequence)?;
-        }
-        let bring = disagg::bring(handoff.ticket, self.kv.clone(), self.fetch, wanted);
-        let commands = self.commands.clone();
-        let fetch = stream::once(async move {
-            let result = bring.await;
-            // A failure means that the engine has stopped: the outputs end.
-            commands.send(Command::Fetched { id, result }).ok();
-        });
-        let silent = fetch.filter_map(|()| std::future::ready(None));
-        Ok(stream::select(told(outputs), silent).boxed())
-    }
 }
-
-/// The outputs of a sequence, before anything goes wrong.
-type Tokens = BoxStream<'static, EngineOutput>;
 
 impl Engine for EmbeddedEngine {
     fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
-        sequence::check(request, &self.limits)?;
-        self.check_queue()
+        self.intake.check(request)
     }
 
-    fn submit(&self, mut request: EngineRequest) -> Outputs {
-        let tokens = request.token_ids.len();
-        let started = match request.disaggregated_params.take() {
-            None => self.run(request, false),
-            Some(params) => {
-                match Handoff::parse(params, &self.kv, tokens, self.limits.vocab_size) {
-                    Ok(handoff) => self.resume(request, handoff),
-                    Err(reason) => {
-                        self.status.fall_back(reason);
-                        self.run(request, false)
-                    }
-                }
-            }
-        };
-        outputs(started)
+    fn submit(&self, request: EngineRequest) -> Outputs {
+        self.intake.submit(request)
     }
 
     fn submit_prefill(&self, request: EngineRequest) -> Outputs {
-        outputs(self.run(request, true))
+        self.intake.submit_prefill(request)
     }
 
     fn subscribe_kv_events(&self) -> KvEventSubscription {
@@ -420,13 +336,13 @@ impl Engine for EmbeddedEngine {
 
     fn load(&self) -> EngineLoad {
         let usage = self.cache.usage();
-        let status = &self.status;
+        let status = &self.intake.status;
         EngineLoad {
             running: status.running.load(Ordering::Acquire),
             waiting: status.queued.load(Ordering::Relaxed),
             active_blocks: usage.referenced,
             cached_blocks: usage.idle,
-            total_blocks: self.limits.total_blocks,
+            total_blocks: self.info.total_blocks,
             counters: status.counters.lock().clone(),
             tiers: self.tiers.figures(),
         }
@@ -444,38 +360,11 @@ impl Engine for EmbeddedEngine {
 
 impl Drop for EmbeddedEngine {
     fn drop(&mut self) {
-        // The thread may have ended already.
-        self.commands.send(Command::Stop).ok();
+        self.intake.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("engine thread panicked");
         }
     }
-}
-
-fn ended(reason: FinishReason) -> EngineOutput {
-    EngineOutput {
-        finish_reason: Some(reason),
-        ..EngineOutput::default()
-    }
-}
-
-fn outputs(started: Result<Tokens, EngineError>) -> Outputs {
-    match started {
-        Ok(tokens) => tokens.map(Ok).boxed(),
-        Err(EngineError::Stopped) => stream::empty().boxed(),
-        Err(error) => stream::iter([Err(error)]).boxed(),
-    }
-}
-
-/// The outputs up to the finish reason, or until the engine is gone.
-fn told(outputs: mpsc::Receiver<EngineOutput>) -> Tokens {
-    let next = |state: Option<mpsc::Receiver<EngineOutput>>| async {
-        let mut outputs = state?;
-        let output = outputs.recv().await?;
-        let more = output.finish_reason.is_none().then_some(outputs);
-        Some((output, more))
-    };
-    stream::unfold(Some(outputs), next).boxed()
 }
