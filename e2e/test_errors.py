@@ -85,7 +85,7 @@ CHAT_ERRORS = [
     ({"logprobs": "all"}, "logprobs"),
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     ({"top_logprobs": 2}, "top_logprobs"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
     ({"logit_bias": {"5": 1}}, "logit_bias"),
 ]
 

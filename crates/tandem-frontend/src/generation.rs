@@ -255,6 +255,8 @@ impl Generation {
     fn remember(&mut self, output: &EngineOutput) {
         self.job.request.token_ids.extend(&output.token_ids);
         let count = u32::try_from(output.token_ids.len()).unwrap_or(u32::MAX);
+        let generated = &mut self.job.request.generated_tokens;
+        *generated = Some(generated.unwrap_or(0).saturating_add(count));
         let stop = &mut self.job.request.stop_conditions;
         stop.max_tokens = stop.max_tokens.map(|max| max.saturating_sub(count));
         stop.min_tokens = stop.min_tokens.map(|min| min.saturating_sub(count));

@@ -1,6 +1,7 @@
 //! From an OpenAI body to tokens: template, tokenize, check against the model's limits.
 
-use tandem_protocol::engine::{EngineRequest, OutputOptions, StopConditions};
+use serde_json::Value;
+use tandem_protocol::engine::{EngineRequest, OutputOptions, SamplingOptions, StopConditions};
 use tandem_protocol::openai::chat::{ChatRequest, Content, Message};
 use tandem_protocol::openai::completion::{CompletionRequest, PromptItem};
 use tandem_protocol::openai::{InvalidParameter, Sampling, sampling::Stop};
@@ -54,9 +55,10 @@ pub(crate) fn chat(model: &Model, request: &ChatRequest) -> Result<Prepared, Fro
         model,
         tokens,
         &request.sampling,
-        Limits {
+        Wanted {
             max_tokens: request.max_tokens(),
             logprobs: request.wanted_logprobs(),
+            guided: request.guided.decoding()?,
         },
     )
 }
@@ -66,9 +68,10 @@ pub(crate) fn completion(
     model: &Model,
     request: &CompletionRequest,
 ) -> Result<Vec<Prepared>, FrontendError> {
-    let limits = Limits {
+    let wanted = Wanted {
         max_tokens: Some(request.max_tokens.unwrap_or(DEFAULT_COMPLETION_TOKENS)),
         logprobs: request.logprobs,
+        guided: request.guided.decoding()?,
     };
     let mut prepared = Vec::new();
     for item in request.prompt.items() {
@@ -76,15 +79,18 @@ pub(crate) fn completion(
             PromptItem::Text(text) => encoded(model.tokenizer.encode(text, true))?,
             PromptItem::Tokens(tokens) => checked_tokens(model, tokens)?,
         };
-        prepared.push(prepare(model, tokens, &request.sampling, limits)?);
+        prepared.push(prepare(model, tokens, &request.sampling, wanted.clone())?);
     }
     Ok(prepared)
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Limits {
+/// What is wanted beside what [`Sampling`] says.
+#[derive(Debug, Clone)]
+struct Wanted {
     max_tokens: Option<u32>,
     logprobs: Option<u32>,
+    /// The form of the answer.
+    guided: Option<Value>,
 }
 
 /// Text is all that our engines read; a picture that is silently left out would be worse.
@@ -108,7 +114,7 @@ fn refuse_media(messages: &[Message]) -> Result<(), InvalidParameter> {
     Ok(())
 }
 
-fn to_json(message: &Message) -> serde_json::Value {
+fn to_json(message: &Message) -> Value {
     serde_json::to_value(message).expect("messages have string keys only")
 }
 
@@ -136,10 +142,10 @@ fn prepare(
     model: &Model,
     token_ids: Vec<u32>,
     sampling: &Sampling,
-    limits: Limits,
+    wanted: Wanted,
 ) -> Result<Prepared, FrontendError> {
     let card = &model.card;
-    let max_tokens = checked_max_tokens(card, token_ids.len(), limits.max_tokens)?;
+    let max_tokens = checked_max_tokens(card, token_ids.len(), wanted.max_tokens)?;
     let stop = sampling
         .stop
         .as_ref()
@@ -156,9 +162,12 @@ fn prepare(
             ignore_eos: sampling.ignore_eos,
             max_thinking_tokens: None,
         },
-        sampling_options: sampling.options(),
+        sampling_options: SamplingOptions {
+            guided_decoding: wanted.guided,
+            ..sampling.options()
+        },
         output_options: OutputOptions {
-            logprobs: limits.logprobs,
+            logprobs: wanted.logprobs,
             ..OutputOptions::default()
         },
         eos_token_ids: model.eos_token_ids.clone(),

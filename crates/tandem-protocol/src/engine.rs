@@ -54,6 +54,10 @@ pub struct EngineRequest {
     /// Which requests go first, the lower ones, for engines that know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
+    /// How many tokens at the end of the prompt were generated before, by a worker that was lost.
+    /// Not known to Dynamo, which ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_tokens: Option<u32>,
     /// Engine-specific extras.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_args: Option<Value>,
@@ -130,7 +134,7 @@ pub struct SamplingOptions {
     pub seed: Option<i64>,
     /// Whether the stop string is part of the answer.
     pub include_stop_str_in_output: Option<bool>,
-    /// Grammar-constrained decoding.
+    /// Grammar-constrained decoding: one of the members `json`, `regex`, `choice` and `grammar`.
     pub guided_decoding: Option<Value>,
 }
 

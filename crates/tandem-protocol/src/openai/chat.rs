@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{InvalidParameter, Sampling, Usage, error::from_json, json};
+use super::{Guided, InvalidParameter, Sampling, Usage, error::from_json, json};
 
 /// A chat request, as far as a frontend needs to understand it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -37,20 +37,12 @@ pub struct ChatRequest {
         deserialize_with = "json::optional_object"
     )]
     pub chat_template_kwargs: Option<Map<String, Value>>,
-    /// Form of the answer; only `text` is supported by the embedded engine.
-    #[serde(default)]
-    pub response_format: Option<ResponseFormat>,
+    /// Form of the answer; read by itself, like the sampling.
+    #[serde(skip)]
+    pub guided: Guided,
     /// Sampling and stopping; read by itself, since a flattened struct loses the path of an error.
     #[serde(skip)]
     pub sampling: Sampling,
-}
-
-/// Form of the answer.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct ResponseFormat {
-    /// `text`, `json_object` or `json_schema`.
-    #[serde(rename = "type")]
-    pub kind: String,
 }
 
 /// One turn of a conversation. Members that this crate does not know are kept.
@@ -98,6 +90,7 @@ impl ChatRequest {
     /// Names the member at fault.
     pub fn from_body(bytes: &[u8]) -> Result<Self, InvalidParameter> {
         let request = Self {
+            guided: from_json(bytes)?,
             sampling: from_json(bytes)?,
             ..from_json(bytes)?
         };
@@ -165,17 +158,7 @@ impl ChatRequest {
                 "top_logprobs is only allowed when logprobs is true",
             ));
         }
-        if let Some(format) = &self.response_format
-            && format.kind != "text"
-        {
-            return Err(InvalidParameter::new(
-                "response_format",
-                format!(
-                    "response_format `{}` is not supported; use `text`",
-                    format.kind
-                ),
-            ));
-        }
+        self.guided.decoding()?;
         self.sampling.validate()
     }
 }
@@ -334,8 +317,8 @@ mod tests {
             Some("stream_options"),
         );
         check(
-            &with(r#""response_format":{"type":"json_object"}"#),
-            Some("response_format"),
+            &with(r#""response_format":{"type":"xml"}"#),
+            Some("response_format.type"),
         );
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidParameter, Sampling, Usage, error::from_json};
+use super::{Guided, InvalidParameter, Sampling, Usage, error::from_json};
 
 /// A text completion request, as far as a frontend needs to understand it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -26,6 +26,9 @@ pub struct CompletionRequest {
     /// Candidates of which the best are returned; only equal to `n`.
     #[serde(default)]
     pub best_of: Option<u32>,
+    /// Form of the answer; read by itself, like the sampling.
+    #[serde(skip)]
+    pub guided: Guided,
     /// Sampling and stopping; read by itself, since a flattened struct loses the path of an error.
     #[serde(skip)]
     pub sampling: Sampling,
@@ -73,6 +76,7 @@ impl CompletionRequest {
     /// Names the member at fault.
     pub fn from_body(bytes: &[u8]) -> Result<Self, InvalidParameter> {
         let request = Self {
+            guided: from_json(bytes)?,
             sampling: from_json(bytes)?,
             ..from_json(bytes)?
         };
@@ -117,6 +121,7 @@ impl CompletionRequest {
         {
             return Err(InvalidParameter::new("best_of", "best_of must equal n"));
         }
+        self.guided.decoding()?;
         self.sampling.validate()
     }
 }

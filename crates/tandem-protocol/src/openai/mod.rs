@@ -7,11 +7,13 @@ pub mod body;
 pub mod chat;
 pub mod completion;
 pub mod error;
+pub mod guided;
 pub mod json;
 pub mod model;
 pub mod sampling;
 pub mod usage;
 
 pub use error::{ErrorBody, InvalidParameter};
+pub use guided::Guided;
 pub use sampling::Sampling;
 pub use usage::Usage;

@@ -5,6 +5,7 @@
 mod architectures;
 mod disaggregation;
 mod equality;
+mod guided;
 mod lifecycle;
 mod mock;
 mod models;

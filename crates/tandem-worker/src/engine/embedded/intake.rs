@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
+use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt};
 use tandem_kv_cache::transfer::FetchTimeouts;
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tokio::sync::{mpsc, oneshot};
 
 use super::disagg::{self, Handoff, KvIdentity};
+use super::guided::{Grammars, Guide};
 use super::limits::Limits;
 use super::model::SamplingDefaults;
 use super::sequence::{self, Role, Sequence};
@@ -25,6 +27,8 @@ pub(super) struct Intake {
     pub(super) kv: KvIdentity,
     pub(super) sampling: SamplingDefaults,
     pub(super) fetch: FetchTimeouts,
+    /// `None` if the model came without a tokenizer.
+    pub(super) grammars: Option<Arc<Grammars>>,
     pub(super) next_id: AtomicU64,
 }
 
@@ -35,30 +39,79 @@ impl Intake {
     /// Whether a request would be taken now.
     pub(super) fn check(&self, request: &EngineRequest) -> Result<(), EngineError> {
         sequence::check(request, &self.limits)?;
+        if request.sampling_options.guided_decoding.is_some() && self.grammars.is_none() {
+            return Err(EngineError::Unsupported("guided decoding"));
+        }
         self.check_queue()
     }
 
     /// Starts a request, or goes on where a prefill worker stopped.
-    pub(super) fn submit(&self, mut request: EngineRequest) -> Outputs {
-        let tokens = request.token_ids.len();
-        let started = match request.disaggregated_params.take() {
-            None => self.run(request, false),
-            Some(params) => {
-                match Handoff::parse(params, &self.kv, tokens, self.limits.vocab_size) {
-                    Ok(handoff) => self.resume(request, handoff),
-                    Err(reason) => {
-                        self.status.fall_back(reason);
-                        self.run(request, false)
-                    }
-                }
-            }
-        };
-        outputs(started)
+    pub(super) fn submit(self: &Arc<Self>, request: EngineRequest) -> Outputs {
+        self.guided(request, Self::start)
     }
 
     /// Computes a prompt and its first token for another worker.
-    pub(super) fn submit_prefill(&self, request: EngineRequest) -> Outputs {
-        outputs(self.run(request, true))
+    pub(super) fn submit_prefill(self: &Arc<Self>, request: EngineRequest) -> Outputs {
+        let start = |intake: &Self, request, guide| intake.run(request, guide, true);
+        self.guided(request, start)
+    }
+
+    /// Calls `start`, after the form of the answer has become a grammar.
+    fn guided(
+        self: &Arc<Self>,
+        request: EngineRequest,
+        start: fn(&Self, EngineRequest, Option<Guide>) -> Result<Tokens, EngineError>,
+    ) -> Outputs {
+        if request.sampling_options.guided_decoding.is_none() {
+            return outputs(start(self, request, None));
+        }
+        if let Err(error) = self.check(&request) {
+            return outputs(Err(error));
+        }
+        let intake = Arc::clone(self);
+        let work = tokio::task::spawn_blocking(move || {
+            let guide = intake.guide(&request)?;
+            start(&intake, request, guide)
+        });
+        let work = work.map(|done| match done {
+            Ok(started) => outputs(started),
+            // It panicked, or the process ends.
+            Err(error) => outputs(Err(EngineError::Failed(error.to_string()))),
+        });
+        work.flatten_stream().boxed()
+    }
+
+    fn guide(&self, request: &EngineRequest) -> Result<Option<Guide>, EngineError> {
+        let form = request.sampling_options.guided_decoding.as_ref();
+        let Some((form, grammars)) = form.zip(self.grammars.as_ref()) else {
+            return Ok(None);
+        };
+        let said = request.generated_tokens.unwrap_or(0) as usize;
+        let tokens = &request.token_ids;
+        let said = &tokens[tokens.len().saturating_sub(said)..];
+        let eos = match &*request.eos_token_ids {
+            [] => &self.limits.eos_token_ids,
+            named => named,
+        };
+        grammars.guide(form, (said, eos), &self.limits).map(Some)
+    }
+
+    fn start(
+        &self,
+        mut request: EngineRequest,
+        guide: Option<Guide>,
+    ) -> Result<Tokens, EngineError> {
+        let tokens = request.token_ids.len();
+        let Some(params) = request.disaggregated_params.take() else {
+            return self.run(request, guide, false);
+        };
+        match Handoff::parse(params, &self.kv, tokens, self.limits.vocab_size) {
+            Ok(handoff) => self.resume(request, guide, handoff),
+            Err(reason) => {
+                self.status.fall_back(reason);
+                self.run(request, guide, false)
+            }
+        }
     }
 
     /// Ends the engine within one step. The thread may have ended already.
@@ -91,8 +144,14 @@ impl Intake {
     }
 
     /// Starts a sequence, unless it has nothing to generate.
-    fn run(&self, request: EngineRequest, prefill: bool) -> Result<Tokens, EngineError> {
+    fn run(
+        &self,
+        request: EngineRequest,
+        guide: Option<Guide>,
+        prefill: bool,
+    ) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
+        sequence.guide = guide;
         if prefill {
             sequence.only_first_token();
         }
@@ -105,8 +164,14 @@ impl Intake {
     }
 
     /// Goes on where a prefill worker stopped.
-    fn resume(&self, request: EngineRequest, handoff: Handoff) -> Result<Tokens, EngineError> {
+    fn resume(
+        &self,
+        request: EngineRequest,
+        guide: Option<Guide>,
+        handoff: Handoff,
+    ) -> Result<Tokens, EngineError> {
         let (mut sequence, outputs) = self.sequence(request)?;
+        sequence.guide = guide;
         let (ask, wanted) = oneshot::channel();
         sequence.role = Role::Decode(Some(ask));
         sequence.cached = Some(handoff.cached_tokens);

@@ -8,6 +8,7 @@ mod blocks;
 mod cuda;
 mod device;
 mod disagg;
+mod guided;
 mod intake;
 mod kernel;
 mod limits;
@@ -35,6 +36,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use self::cuda::{CudaDecoder, Gpu};
 use self::disagg::KvIdentity;
+use self::guided::Grammars;
 use self::intake::Intake;
 use self::limits::{Dimensions, Limits};
 use self::model::{Decoder, ModelConfig, ModelError, SamplingDefaults, Weights};
@@ -300,6 +302,7 @@ impl EmbeddedEngine {
                 kv,
                 sampling: origin.sampling,
                 fetch: config.fetch,
+                grammars: origin.directory.map(Grammars::new).map(Arc::new),
                 next_id: AtomicU64::new(0),
             }),
             thread: Some(thread),

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tandem_protocol::engine::{EngineRequest, TopLogprob};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::guided::Allowed;
 use super::model::SamplingDefaults;
 
 /// How one request's tokens are chosen.
@@ -33,6 +34,8 @@ pub(super) struct History<'a> {
     pub(super) output: &'a [u32],
     /// Tokens that must not come next.
     pub(super) banned: &'a [u32],
+    /// The only ones that may, if not all. What is banned may if nothing else is left of them.
+    pub(super) allowed: Option<&'a Allowed>,
 }
 
 /// A chosen token.
@@ -102,7 +105,7 @@ impl Sampler {
 
     fn leaves_logits(&self, history: History<'_>) -> bool {
         let plain = self.repetition == 1.0 && self.presence == 0.0 && self.frequency == 0.0;
-        plain && history.banned.is_empty()
+        plain && history.banned.is_empty() && history.allowed.is_none()
     }
 
     fn penalise(&self, logits: &mut [f32], history: History<'_>) {
@@ -129,6 +132,15 @@ impl Sampler {
                     *logit -= self.presence + self.frequency * count;
                 }
             }
+        }
+        if let Some(allowed) = history.allowed {
+            allowed.apply(logits);
+        }
+        if history
+            .allowed
+            .is_some_and(|allowed| allowed.is_among(history.banned))
+        {
+            return;
         }
         for &token in history.banned {
             if let Some(logit) = logits.get_mut(token as usize) {

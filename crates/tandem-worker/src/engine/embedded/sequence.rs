@@ -6,6 +6,7 @@ use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tandem_protocol::kv::{HashScope, hash_blocks};
 use tokio::sync::{mpsc, oneshot};
 
+use super::guided::Guide;
 use super::limits::Limits;
 use super::model::SamplingDefaults;
 use super::sampling::{Choice, History, Sampler};
@@ -47,6 +48,8 @@ pub(super) struct Sequence {
     /// Keeps its blocks apart from those of other salts.
     cache_salt: Option<String>,
     sampler: Sampler,
+    /// What the answer has to look like.
+    pub(super) guide: Option<Guide>,
     stop: StopRules,
     total_logprob: f64,
     outlet: mpsc::Sender<EngineOutput>,
@@ -90,6 +93,7 @@ impl Sequence {
             identities: Vec::new(),
             cache_salt: request.cache_salt,
             sampler,
+            guide: None,
             stop,
             total_logprob: 0.0,
             outlet,
@@ -173,10 +177,12 @@ impl Sequence {
         let (prompt, output) = self.tokens.split_at(self.prompt_len);
         let early = output.len() < self.stop.min_tokens;
         let banned = if early { &*self.stop.early } else { &[] };
+        let allowed = self.guide.as_ref().map(|guide| guide.allowed());
         let history = History {
             prompt,
             output,
             banned,
+            allowed: allowed.as_ref(),
         };
         self.sampler.choose(logits, history)
     }
@@ -187,6 +193,9 @@ impl Sequence {
         self.total_logprob += choice.logprob.unwrap_or(0.0);
         let generated = self.tokens.len() - self.prompt_len;
         let cached = self.cached.take();
+        let finish = self.stop.finish(choice.token, generated);
+        let guided = self.guide.as_ref();
+        let guided = guided.and_then(|guide| guide.accept(choice.token));
         EngineOutput {
             token_ids: vec![choice.token],
             cum_log_probs: choice.logprob.map(|_| self.total_logprob),
@@ -195,7 +204,7 @@ impl Sequence {
                 .top
                 .filter(|top| !top.is_empty())
                 .map(|top| vec![top]),
-            finish_reason: self.stop.finish(choice.token, generated),
+            finish_reason: guided.or(finish),
             cached_tokens: cached.and_then(|tokens| u32::try_from(tokens).ok()),
             ..EngineOutput::default()
         }
@@ -260,9 +269,6 @@ pub(super) fn check(request: &EngineRequest, limits: &Limits) -> Result<(), Engi
     }
     if request.sampling_options.use_beam_search == Some(true) {
         return Err(EngineError::Unsupported("beam search"));
-    }
-    if request.sampling_options.guided_decoding.is_some() {
-        return Err(EngineError::Unsupported("guided decoding"));
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ fn history<'a>(prompt: &'a [u32], output: &'a [u32]) -> History<'a> {
         prompt,
         output,
         banned: &[],
+        allowed: None,
     }
 }
 

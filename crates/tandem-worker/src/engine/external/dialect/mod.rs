@@ -245,6 +245,11 @@ impl Dialect {
         if options.n.is_some_and(|n| n > 1) || options.best_of.is_some_and(|n| n > 1) {
             return unsupported("more than one sequence a request");
         }
+        // It would be guided from the beginning of its grammar again.
+        if options.guided_decoding.is_some() && request.generated_tokens.is_some() {
+            let reason = "a guided answer cannot be continued by another worker";
+            return Err(EngineError::Failed(reason.to_owned()));
+        }
         let salted = request.cache_salt.is_some();
         match self {
             // Without salts, tenants would share blocks that must not be shared.
