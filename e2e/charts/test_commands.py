@@ -99,3 +99,15 @@ def test_a_wrong_argument_would_be_noticed(binary: Path) -> None:
         parsed(binary, ["frontend", "--router-moed", "kv"])
     with pytest.raises(AssertionError, match="kvv"):
         parsed(binary, ["frontend", "--router-mode", "kvv"])
+
+
+@pytest.mark.parametrize("target", ["load", "sla"])
+def test_a_planned_graph(binary: Path, target: str) -> None:
+    values = sets(
+        "planner.enabled=true",
+        f"planner.optimizationTarget={target}",
+        "planner.profileConfigMap=measured",
+        "planner.extraArgs={--ttft,200,--no-operation}",
+    )
+    service = render(GRAPH_CHART, *values).services["Planner"]
+    check(binary, container(service)["args"])

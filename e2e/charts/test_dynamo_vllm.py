@@ -486,3 +486,48 @@ def test_labels_that_selectors_need_do_not_change_with_the_chart() -> None:
             "app.kubernetes.io/instance",
             "app.kubernetes.io/component",
         }
+
+
+PLANNED = sets("planner.enabled=true", "planner.maxGpuBudget=12")
+
+
+def test_a_planner_changes_the_workers_of_its_graph() -> None:
+    assert "Planner" not in render(GRAPH_CHART).services
+    release = render(GRAPH_CHART, *PLANNED)
+    for each in release.objects:
+        check(each, NEWEST)
+    check_wiring(release, "default")
+    planner = release.services["Planner"]
+    run = container(planner)
+    graph = next(each for each in release.objects if each["kind"] == "DynamoGraphDeployment")
+    frontend = f"{graph['metadata']['name']}-frontend"
+    assert flag(run, "--frontend-url") == f"http://{frontend}:8000"
+    assert (flag(run, "--max-gpu-budget"), flag(run, "--environment")) == ("12", "kubernetes")
+    # Whom it changes is what the graph calls prefill and decode.
+    kinds = [each.get("subComponentType") for each in release.services.values()]
+    assert kinds.count("prefill") == kinds.count("decode") == 1
+    # The operator gives it its identity.
+    assert "serviceAccountName" not in planner["extraPodSpec"]
+
+
+def test_a_planner_reads_a_profile() -> None:
+    values = sets("planner.optimizationTarget=sla", "planner.profileConfigMap=measured")
+    planner = render(GRAPH_CHART, *PLANNED, *values).services["Planner"]
+    assert flag(container(planner), "--profile") == "/profile/profile.json"
+    (volume,) = planner["extraPodSpec"]["volumes"]
+    (mount,) = container(planner)["volumeMounts"]
+    assert (volume["name"], volume["configMap"]["name"]) == (mount["name"], "measured")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (("planner.optimizationTarget=sla",), "profileConfigMap"),
+        (("runtime=dynamo",), "runtime: tandem"),
+        (("frontend.enabled=false",), "frontend"),
+        (("workers[0].workerType=both", "workers[0].model.path=m"), "one entry of workers"),
+        (("planner.optimizationTarget=throughput",), "optimizationTarget"),
+    ],
+)
+def test_a_planner_that_could_not_work_is_refused(values: tuple[str, ...], says: str) -> None:
+    assert says in refusal(*PLANNED, *sets(*values))
