@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import openai
@@ -143,3 +144,20 @@ def test_unknown_models_create_no_series(tandem: Tandem, client: OpenAI, port: i
     for door in (tandem.frontend, tandem.gateway):
         text = tandem.metrics(door).text
         assert not any(name in text for name in names)
+
+
+@pytest.mark.parametrize(("said", "offline"), [("1", True), ("ON", True), ("true", True), ("0", False)])
+def test_offline_in_the_words_of_the_hubs_own_tools(
+    binary: Path, environment: dict[str, str], tmp_path: Path, said: str, offline: bool
+) -> None:
+    command = [binary, "up", "--model", "nobody/nothing", "--hf-cache", str(tmp_path)]
+    env = environment | {"HF_HUB_OFFLINE": said, "HF_ENDPOINT": "http://127.0.0.1:1"}
+    # Online, it tries for as long as a hub might be away.
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _, log = process.communicate(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, log = process.communicate()
+    assert ("while offline" in log) is offline, log
+    assert "invalid value" not in log

@@ -119,7 +119,7 @@ struct HubArgs {
     hf_cache: Option<PathBuf>,
 
     /// Use only what has been downloaded before
-    #[arg(long, env = "HF_HUB_OFFLINE")]
+    #[arg(long, env = "HF_HUB_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
     hf_offline: bool,
 }
 
