@@ -89,7 +89,7 @@ bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-tiers benc
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
 
-bench-engine: ## Embedded engine against candle's own loops, in f32, bf16, 8 and 4 bits, at TinyLlama's dimensions
+bench-engine: ## Embedded engine against candle's own loops and, where `make test-vllm` has installed it, vLLM, at TinyLlama's dimensions
 	$(CARGO) run --release --manifest-path bench/Cargo.toml --bin engine -- $(ARGS)
 
 bench-encoder: ## Nano encoder against ModernBERT-base in candle, on one core

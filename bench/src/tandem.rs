@@ -18,6 +18,7 @@ use crate::shape::{Shape, Work, prompt};
 pub fn write(shape: Shape, dtype: DType, directory: &Path) -> Result<()> {
     let config = serde_json::json!({
         "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
         "vocab_size": shape.vocab_size,
         "hidden_size": shape.hidden,
         "intermediate_size": shape.intermediate,

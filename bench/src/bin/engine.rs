@@ -1,4 +1,4 @@
-//! The embedded engine against candle's own examples, on the same machine in the same run.
+//! The embedded engine against candle's own examples and vLLM, on the same machine in the same run.
 //!
 //! Random weights at TinyLlama-1.1B's dimensions, each engine in a process of its own. `--layers
 //! 22` is the whole model: 4.4 GB in f32. With `--rounds N` each figure is the best of N.
@@ -39,6 +39,9 @@ struct Args {
     /// Engines to measure; the others are compared with the first.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = DEFAULT.to_vec())]
     engines: Vec<Engine>,
+    /// Virtual environment of vLLM for the processor, as `make test-vllm` installs it.
+    #[arg(long, default_value = ".venv-vllm")]
+    vllm: PathBuf,
     /// Directory for the weights, some GB, which are removed at the end.
     #[arg(long, default_value = "target/engine-bench")]
     scratch: PathBuf,
@@ -57,9 +60,10 @@ enum Engine {
     TandemBf16,
     TandemQ8,
     TandemQ4k,
+    Vllm,
 }
 
-const DEFAULT: [Engine; 7] = [
+const DEFAULT: [Engine; 8] = [
     Engine::CandleF32,
     Engine::CandleQ8,
     Engine::CandleQ4k,
@@ -67,6 +71,7 @@ const DEFAULT: [Engine; 7] = [
     Engine::TandemBf16,
     Engine::TandemQ8,
     Engine::TandemQ4k,
+    Engine::Vllm,
 ];
 
 /// Tokens of one engine's work, with the wall and CPU seconds that they took.
@@ -106,6 +111,7 @@ fn main() -> Result<()> {
         Shape::tiny_llama(args.layers).weights() / 1_000_000,
         args.rounds
     );
+    println!("instruction sets: {}", instruction_sets()?.join(" "));
     println!(
         "{:<13} {:<21} {:>9} {:>12} {:>8} {:>8}",
         "engine", "work", "tokens/s", "tokens/cpu s", "wall s", "cpu s"
@@ -114,6 +120,10 @@ fn main() -> Result<()> {
     clear(&args)?;
     let mut first = None;
     for engine in &args.engines {
+        if *engine == Engine::Vllm && !args.vllm.exists() {
+            println!("vllm: left out, {} does not exist", args.vllm.display());
+            continue;
+        }
         prepare(&args, *engine)?;
         let figures = ask(&args, *engine)?;
         report(*engine, &figures, first.as_ref());
@@ -153,25 +163,83 @@ fn prepare(args: &Args, engine: Engine) -> Result<()> {
     }
 }
 
-/// Runs another process of this program.
+/// Those of the processor that matter to matrix products.
+fn instruction_sets() -> Result<Vec<String>> {
+    const NAMES: [&str; 9] = [
+        "avx2",
+        "fma",
+        "f16c",
+        "avx_vnni",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "amx_int8",
+    ];
+    let info = std::fs::read_to_string("/proc/cpuinfo").context("failed to read cpu flags")?;
+    let flags = info.lines().find(|line| line.starts_with("flags"));
+    let flags = flags.unwrap_or_default().split_whitespace();
+    Ok(flags
+        .filter(|flag| NAMES.contains(flag))
+        .map(ToOwned::to_owned)
+        .collect())
+}
+
+/// Runs a process that measures one engine.
 fn ask(args: &Args, engine: Engine) -> Result<Figures> {
+    let mut command = match engine {
+        Engine::Vllm => vllm(args)?,
+        _ => itself(args, engine)?,
+    };
+    command
+        .args(["--decode", &args.decode.to_string()])
+        .args(["--prefill", &args.prefill.to_string()])
+        .args(["--rounds", &args.rounds.to_string()]);
+    let output = command.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("{} ended with {}", engine.name(), output.status);
+    }
+    let output = String::from_utf8(output.stdout)?;
+    let figures = output.trim_end().lines().next_back().unwrap_or_default();
+    serde_json::from_str(figures).context("figures of the measuring process")
+}
+
+/// Another process of this program.
+fn itself(args: &Args, engine: Engine) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["--measure", &engine.name()])
         .args(["--layers", &args.layers.to_string()])
-        .args(["--decode", &args.decode.to_string()])
-        .args(["--prefill", &args.prefill.to_string()])
-        .args(["--rounds", &args.rounds.to_string()])
         .arg("--scratch")
         .arg(&args.scratch);
     if let Some(threads) = args.threads {
         command.args(["--threads", &threads.to_string()]);
     }
-    let output = command.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        bail!("{} ended with {}", engine.name(), output.status);
-    }
-    serde_json::from_slice(&output.stdout).context("figures of the measuring process")
+    Ok(command)
+}
+
+/// A process of vLLM, with as many threads as the embedded engine.
+fn vllm(args: &Args) -> Result<Command> {
+    let threads = match args.threads {
+        Some(threads) => threads,
+        None => std::thread::available_parallelism()?.get(),
+    };
+    let mut command = Command::new(args.vllm.join("bin/python"));
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/vllm_engine.py"))
+        .arg("--model")
+        .arg(args.scratch.join(Engine::Vllm.weights()))
+        .env("OMP_NUM_THREADS", threads.to_string())
+        .env("LD_PRELOAD", args.vllm.join("lib/libiomp5.so"))
+        .env("VLLM_CPU_KVCACHE_SPACE", "1")
+        .env("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        .env("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        .env("VLLM_HOST_IP", "127.0.0.1")
+        .env("VLLM_LOGGING_LEVEL", "ERROR")
+        .env("VLLM_NO_USAGE_STATS", "1")
+        .env("HF_HUB_OFFLINE", "1")
+        .env("TORCH_COMPILE_DISABLE", "1");
+    Ok(command)
 }
 
 fn measure(args: &Args, engine: Engine, started: Instant) -> Result<Figures> {
@@ -185,6 +253,7 @@ fn measure(args: &Args, engine: Engine, started: Instant) -> Result<Figures> {
         Engine::TandemF32 | Engine::TandemBf16 => tandem(Quantization::None),
         Engine::TandemQ8 => tandem(Quantization::Q8_0),
         Engine::TandemQ4k => tandem(Quantization::Q4K),
+        Engine::Vllm => bail!("vLLM is measured by a program of its own"),
     }
 }
 
@@ -282,7 +351,7 @@ impl Engine {
             Self::CandleQ8 => "gguf-q8",
             Self::CandleQ4k => "gguf-q4k",
             Self::TandemF32 => "f32",
-            Self::TandemBf16 | Self::TandemQ8 | Self::TandemQ4k => "bf16",
+            Self::TandemBf16 | Self::TandemQ8 | Self::TandemQ4k | Self::Vllm => "bf16",
         }
     }
 }
