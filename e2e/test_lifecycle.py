@@ -256,3 +256,18 @@ def test_a_client_that_hangs_up_before_a_whole_answer_is_noticed(
         running = "dynamo_frontend_inflight_requests"
         tandem.wait_for_metric(lambda metrics: metrics.value(running) == 1)
     tandem.wait_for_metric(lambda metrics: metrics.value(name) == before + 1, timeout=5)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named_once(run) -> None:
+    text = refused(run, "up", "--port", "0", "--frontend-port", "0", "--device", "cuda:1")
+    assert text.count("--device cpu") == 1, text
+
+
+def test_nonsense_about_gpus_is_refused(run, tmp_path: Path) -> None:
+    assert "cuda:N" in refused(run, "up", "--device", "gpu", lines=2)
+    rounded = ("--device", "cuda", "--quantization", "q8_0", "--port", "0", "--frontend-port", "0")
+    assert "quantization on a GPU" in refused(run, "up", *rounded)
+    store = ("--discovery-backend", "file", "--discovery-dir", str(tmp_path), "--event-plane", "zmq")
+    outside = ("worker", "--engine", "vllm", "--device", "cuda", "--model", "m", *store)
+    assert "--device is for the embedded engine" in refused(run, *outside)

@@ -48,10 +48,10 @@ pub struct WorkerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// The model cannot be run.
-    #[error("{0}")]
+    #[error(transparent)]
     Model(#[from] ModelError),
     /// The engine outside this process does not serve.
-    #[error("{0}")]
+    #[error(transparent)]
     External(#[from] ExternalError),
     /// The address for KV transfers is not usable.
     #[error("failed to listen for KV transfers on {host}: {source}")]
@@ -62,7 +62,7 @@ pub enum LaunchError {
         source: std::io::Error,
     },
     /// The worker could not join.
-    #[error("{0}")]
+    #[error(transparent)]
     Serve(#[from] ServeError),
     /// A defect: the loading thread died.
     #[error("loading the model crashed")]

@@ -419,6 +419,9 @@ impl EngineArgs {
             }
             _ => {}
         }
+        if self.device != Device::Cpu && self.engine != EngineKind::Embedded {
+            bail!("--device is for the embedded engine: others choose their GPUs themselves");
+        }
         if self.tensor_parallel_size != 1 && self.engine == EngineKind::Embedded {
             bail!(
                 "the embedded engine runs on one device: --tensor-parallel-size must be 1, not {}",

@@ -145,6 +145,13 @@ impl EmbeddedEngine {
             })?;
             return Self::run_decoder(decoder, compute, Some(directory), config);
         };
+        if config.quantization != Quantization::None {
+            return Err(ModelError::Unsupported {
+                feature: "quantization on a GPU",
+                value: format!("{:?}", config.quantization),
+                supported: "none",
+            });
+        }
         let gpu = Gpu::open(ordinal)?;
         let decoder = compute.run(|| {
             let model = ModelConfig::read(directory, config.context_length)?;
@@ -193,13 +200,6 @@ impl EmbeddedEngine {
         directory: &Path,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
-        if config.quantization != Quantization::None {
-            return Err(ModelError::Unsupported {
-                feature: "quantization on a GPU",
-                value: format!("{:?}", config.quantization),
-                supported: "none",
-            });
-        }
         let dimensions = Dimensions::new(decoder.config(), config.block_size);
         let sampling = decoder.config().sampling;
         let fingerprint = decoder.fingerprint().to_owned();
