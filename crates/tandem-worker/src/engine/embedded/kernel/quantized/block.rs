@@ -54,7 +54,7 @@ impl Q8Block {
     /// Rounds to 8 bits; missing weights are 0.
     #[allow(clippy::cast_possible_truncation, reason = "rounded to -127..=127")]
     pub fn quantize(weights: &[f32]) -> Self {
-        let largest = weights.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+        let largest = largest(weights);
         // Of what will be read, not of what was meant.
         let scale = f16::from_f32(largest / 127.0);
         let inverse = inverse(scale.to_f32());
@@ -69,6 +69,18 @@ impl Q8Block {
     pub fn get(&self, index: usize) -> f32 {
         self.scale.to_f32() * f32::from(self.quants[index])
     }
+}
+
+/// The largest absolute value, found in lanes that the compiler turns into vectors.
+fn largest(weights: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    for weights in weights.chunks(lanes.len()) {
+        for (largest, weight) in lanes.iter_mut().zip(weights) {
+            let size = weight.abs();
+            *largest = if size > *largest { size } else { *largest };
+        }
+    }
+    lanes.into_iter().fold(0.0, f32::max)
 }
 
 impl Q4Block {

@@ -42,8 +42,8 @@ impl Q8Panels {
                     for (block, weights) in row(panel * LANES + lane).iter().enumerate() {
                         scales[block * LANES + lane] = weights.scale;
                         let quants = &mut quants[block * BLOCK * LANES..];
-                        for (i, &quant) in weights.quants.iter().enumerate() {
-                            quants[(i / 4 * LANES + lane) * 4 + i % 4] = quant;
+                        for (four, inputs) in weights.quants.chunks_exact(4).enumerate() {
+                            quants[(four * LANES + lane) * 4..][..4].copy_from_slice(inputs);
                         }
                     }
                 }
