@@ -25,6 +25,7 @@ pub(crate) struct Running {
     lifecycle: Lifecycle,
     task: JoinHandle<Result<(), OperatorError>>,
     registry: std::sync::Arc<Registry>,
+    server: ApiServer,
 }
 
 /// A client of `server`.
@@ -50,6 +51,7 @@ pub(crate) fn start(server: &ApiServer, flags: &[&str]) -> Running {
         lifecycle,
         task,
         registry: std::sync::Arc::new(registry),
+        server: server.clone(),
     }
 }
 
@@ -58,12 +60,14 @@ impl Running {
     pub(crate) async fn stop(self) -> Result<(), OperatorError> {
         self.lifecycle.stopping().cancel();
         let ended = tokio::time::timeout(Duration::from_secs(20), self.task).await;
+        self.server.assert_rights();
         ended.expect("it stops in time").expect("it does not panic")
     }
 
     /// Waits until it ends by itself.
     pub(crate) async fn end(self) -> Result<(), OperatorError> {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.task).await;
+        self.server.assert_rights();
         ended.expect("it ends").expect("it does not panic")
     }
 
@@ -75,6 +79,7 @@ impl Running {
             .stop(Duration::from_secs(5))
             .await
             .expect("its tasks end");
+        self.server.assert_rights();
     }
 
     /// Its metrics.

@@ -65,6 +65,9 @@ async fn handle(
     if rest.is_empty() {
         return resources(&server, &version);
     }
+    if let Some(refusal) = forbidden(&server, (&version, rest), (&method, &query, &headers)) {
+        return refusal.into_response();
+    }
     match target(&version, rest) {
         Some(target) => act(&server, &target, &method, &query, &headers, &body),
         None => Refusal::new(
@@ -74,6 +77,60 @@ async fn handle(
         )
         .into_response(),
     }
+}
+
+/// What a server says to those who may not do what they ask for.
+fn forbidden(
+    server: &ApiServer,
+    (version, rest): (&str, &[&str]),
+    (method, query, headers): (&Method, &Queries, &HeaderMap),
+) -> Option<Refusal> {
+    let rights = server.shared.rights.lock();
+    let rights = rights.as_ref()?;
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let resource = match rest {
+        [resource, _, part, ..] => format!("{resource}/{part}"),
+        [resource, ..] => (*resource).to_owned(),
+        [] => return None,
+    };
+    let named = rest.len() > 1;
+    let watches = query
+        .get("watch")
+        .is_some_and(|watch| watch == "true" || watch == "1");
+    let verb = match (method.as_str(), named) {
+        ("GET", true) => "get",
+        ("GET", false) if watches => "watch",
+        ("GET", false) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "delete",
+        _ => "deletecollection",
+    };
+    let mut verbs = vec![verb];
+    // What is applied and is not there is created.
+    let kind_of_patch = headers.get(header::CONTENT_TYPE);
+    let applies =
+        kind_of_patch.is_some_and(|kind| kind.as_bytes().starts_with(b"application/apply"));
+    if let ([plural, name], true) = (rest, applies)
+        && let Some(kind) = Kind::by_plural(version, plural)
+        && server
+            .shared
+            .store
+            .lock()
+            .get(kind, namespace, name)
+            .is_none()
+    {
+        verbs.push("create");
+    }
+    let refusal = verbs
+        .iter()
+        .find_map(|verb| rights.refusal(version, &resource, verb))?;
+    server.shared.forbidden.lock().push(refusal.clone());
+    Some(Refusal::new(403, "Forbidden", refusal))
 }
 
 fn fault(server: &ApiServer, method: &str, path: &str) -> Option<Refusal> {

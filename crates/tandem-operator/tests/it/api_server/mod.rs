@@ -5,6 +5,7 @@
 mod apply;
 mod http;
 mod kinds;
+mod rights;
 mod store;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub(crate) use kinds::Kind;
+use rights::Rights;
 use store::Store;
 
 /// A running server.
@@ -34,6 +36,10 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     hidden: Mutex<Vec<Kind>>,
     requests: Mutex<Vec<String>>,
+    /// What whoever asks may do; `None` for everything.
+    rights: Mutex<Option<Rights>>,
+    /// What was asked for in spite of that.
+    forbidden: Mutex<Vec<String>>,
     /// Increases when all watches are cut off.
     cut: watch::Sender<u64>,
 }
@@ -68,6 +74,8 @@ impl ApiServer {
             faults: Mutex::default(),
             hidden: Mutex::default(),
             requests: Mutex::default(),
+            rights: Mutex::new(Some(Rights::documented())),
+            forbidden: Mutex::default(),
             cut: watch::Sender::new(0),
         });
         let server = Self { shared, address };
@@ -97,6 +105,18 @@ impl ApiServer {
     pub(crate) fn cut_watches(&self) {
         self.shared.store.lock().forget_past();
         self.shared.cut.send_modify(|cut| *cut += 1);
+    }
+
+    /// Whoever asks may do everything, not only what the operator may.
+    #[allow(dead_code, reason = "the server as a process needs it")]
+    pub(crate) fn allow_everything(&self) {
+        *self.shared.rights.lock() = None;
+    }
+
+    /// Panics if something was asked for that is not among the operator's documented rights.
+    pub(crate) fn assert_rights(&self) {
+        let forbidden = self.shared.forbidden.lock();
+        assert!(forbidden.is_empty(), "{forbidden:#?}");
     }
 
     /// Requests so far, as method and path.
