@@ -47,7 +47,7 @@ pub(crate) fn logits_of(decoder: &Decoder, prompt: &[u32]) -> Vec<f32> {
         start: 0,
         row: 0,
         blocks: &blocks,
-        logits: true,
+        wanted: 1,
     });
     compute.run(|| decoder.forward(&compute, &batch, &mut store))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tandem_kv_cache::transfer::{FetchPlan, FetchTimeouts, Ticket, fetch, release};
 use tandem_kv_cache::{BlockData, KvShape};
-use tandem_protocol::engine::TopLogprob;
+use tandem_protocol::engine::{EngineOutput, TopLogprob};
 use tokio::sync::oneshot;
 
 use super::sampling::Choice;
@@ -36,16 +36,18 @@ pub(super) struct KvIdentity {
     pub(super) shape: KvShape,
 }
 
-/// What a prefill worker answers.
-pub(super) fn params(ticket: Ticket, first: Choice, cached: Option<usize>) -> Value {
+/// What a prefill worker answers beside its one token.
+pub(super) fn params(ticket: Ticket, output: &EngineOutput) -> Value {
+    let first = |logprobs: &Option<Vec<f64>>| logprobs.as_ref()?.first().copied();
+    let top = output.top_logprobs.as_ref().and_then(|all| all.first());
     let handoff = Handoff {
         ticket,
         first_token: FirstToken {
-            token_id: first.token,
-            log_prob: first.logprob,
-            top_logprobs: first.top,
+            token_id: output.token_ids[0],
+            log_prob: first(&output.log_probs),
+            top_logprobs: top.cloned(),
         },
-        cached_tokens: cached.unwrap_or(0),
+        cached_tokens: output.cached_tokens.unwrap_or(0) as usize,
     };
     serde_json::to_value(handoff).expect("plain structs of strings and numbers")
 }

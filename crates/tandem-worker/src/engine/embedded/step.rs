@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use tandem_kv_cache::transfer::LeaseTable;
 use tandem_kv_cache::{BlockStore, KvShape};
+use tandem_protocol::engine::EngineOutput;
 
 use super::blocks::Blocks;
 use super::cuda::CudaDecoder;
@@ -29,8 +30,9 @@ pub(super) enum Model {
 }
 
 impl Model {
-    /// Computes `shares` and chooses a token for each sequence that is up to date with it.
-    pub(super) fn choose(&mut self, scheduler: &mut Scheduler, shares: &[Share]) -> Vec<Choice> {
+    /// Computes `shares`, chooses the next token of each sequence that is up to date then, and
+    /// returns what each running sequence has to say.
+    pub(super) fn step(&mut self, scheduler: &mut Scheduler, shares: &[Share]) -> Said {
         let Scheduler {
             running,
             blocks,
@@ -39,9 +41,8 @@ impl Model {
         } = scheduler;
         match (self, blocks) {
             (Self::Decoder(decoder, compute), Blocks::Host(store)) => {
-                let batch = batch(running, shares);
                 compute.run(|| {
-                    let logits = decoder.forward(compute, &batch, store);
+                    let logits = decoder.forward(compute, &batch(running, shares), store);
                     sample(running, shares, logits)
                 })
             }
@@ -74,6 +75,9 @@ impl Model {
     }
 }
 
+/// What there is to tell of each running sequence.
+pub(super) type Said = Vec<Option<EngineOutput>>;
+
 fn batch<'a>(running: &'a [Sequence], shares: &[Share]) -> Batch<'a> {
     let mut batch = Batch::default();
     for share in shares {
@@ -84,35 +88,35 @@ fn batch<'a>(running: &'a [Sequence], shares: &[Share]) -> Batch<'a> {
             start,
             row: 0,
             blocks: &sequence.blocks,
-            logits: completes(share, sequence),
+            wanted: usize::from(completes(share, sequence)),
         });
     }
     batch
 }
 
-/// The next token of each sequence that is up to date, by its logits.
-fn sample(running: &[Sequence], shares: &[Share], mut logits: Vec<f32>) -> Vec<Choice> {
-    let sequences = shares.iter().map(|share| (share, &running[share.sequence]));
-    let sequences = sequences.filter(|(share, sequence)| completes(share, sequence));
-    let sequences: Vec<_> = sequences.map(|(_, sequence)| sequence).collect();
-    if sequences.is_empty() {
-        return Vec::new();
+/// Chooses the next token of each sequence that is up to date, by its logits.
+fn sample(running: &mut [Sequence], shares: &[Share], mut logits: Vec<f32>) -> Said {
+    let complete = |share: &&Share| completes(share, &running[share.sequence]);
+    let complete: Vec<_> = shares.iter().filter(complete).collect();
+    let vocab = logits.len() / complete.len().max(1);
+    let mut rows: Vec<Option<&mut [f32]>> = running.iter().map(|_| None).collect();
+    for (share, logits) in complete.iter().zip(logits.chunks_exact_mut(vocab.max(1))) {
+        rows[share.sequence] = Some(logits);
     }
-    let vocab = logits.len() / sequences.len();
-    let jobs: Vec<_> = sequences
-        .into_iter()
-        .zip(logits.chunks_exact_mut(vocab))
-        .collect();
-    let choose = |(sequence, logits): (&Sequence, &mut [f32])| sequence.choose(logits);
-    jobs.into_par_iter().map(choose).collect()
+    let jobs = running.par_iter_mut().zip(rows);
+    let choose = |(sequence, logits): (&mut Sequence, Option<&mut [f32]>)| {
+        let choice = sequence.choose(logits?);
+        Some(sequence.accept(choice))
+    };
+    jobs.map(choose).collect()
 }
 
 fn pretend(
     model: &MockModel,
-    (running, store): (&[Sequence], &mut BlockStore),
+    (running, store): (&mut [Sequence], &mut BlockStore),
     shares: &[Share],
     block_size: usize,
-) -> Vec<Choice> {
+) -> Said {
     let parts = shares.iter().map(|share| (share, &running[share.sequence]));
     for (share, sequence) in parts.clone() {
         let written = sequence.computed..sequence.computed + share.tokens;
@@ -123,19 +127,24 @@ fn pretend(
             store.write(*block);
         }
     }
-    model.take_time(parts.clone().map(|(share, sequence)| Work {
+    model.take_time(parts.map(|(share, sequence)| Work {
         context: sequence.computed,
         tokens: share.tokens,
         decoding: sequence.decoding(),
     }));
-    parts
-        .filter(|(share, sequence)| completes(share, sequence))
-        .map(|(_, sequence)| Choice {
-            token: model.next_token(&sequence.tokens),
-            logprob: None,
-            top: None,
-        })
-        .collect()
+    let mut said: Said = running.iter().map(|_| None).collect();
+    for share in shares {
+        let sequence = &mut running[share.sequence];
+        if completes(share, sequence) {
+            let choice = Choice {
+                token: model.next_token(&sequence.tokens),
+                logprob: None,
+                top: None,
+            };
+            said[share.sequence] = Some(sequence.accept(choice));
+        }
+    }
+    said
 }
 
 /// Whether the share reaches the sequence's last token.
@@ -146,18 +155,17 @@ fn completes(share: &Share, sequence: &Sequence) -> bool {
 /// Accounts for a step and tells its tokens.
 pub(super) fn finish(
     scheduler: &mut Scheduler,
-    (shares, choices): (&[Share], Vec<Choice>),
+    (shares, mut said): (&[Share], Said),
     leases: Option<&LeaseTable>,
     counters: &mut EngineCounters,
 ) {
     counters.steps += 1;
-    let mut choices = choices.into_iter();
     let mut finished = Vec::new();
     for share in shares {
         let sequence = &mut scheduler.running[share.sequence];
         let of_prompt = sequence.prompt_len.saturating_sub(sequence.computed);
         counters.prefill_tokens_computed += of_prompt.min(share.tokens) as u64;
-        let complete = completes(share, sequence);
+        let output = said[share.sequence].take();
         sequence.computed += share.tokens;
         let committer = Committer {
             limits: &scheduler.limits,
@@ -166,25 +174,19 @@ pub(super) fn finish(
             tiers: &scheduler.tiers,
         };
         committer.commit(sequence);
-        if !complete {
-            continue;
-        }
-        let Some(choice) = choices.next() else {
+        let Some(mut output) = output else {
             continue;
         };
-        counters.generated_tokens += 1;
-        let first = matches!(sequence.role, Role::Prefill).then(|| choice.clone());
-        let cached = sequence.cached;
-        let mut output = sequence.accept(choice);
+        counters.generated_tokens += output.token_ids.len() as u64;
         if output.finish_reason.is_some() {
             finished.push(share.sequence);
-            if let (Some(first), Some(leases)) = (first, leases) {
+            if let (Role::Prefill, Some(leases)) = (&sequence.role, leases) {
                 let held = std::mem::take(&mut sequence.blocks);
                 let data = held
                     .iter()
                     .map(|&block| (block, scheduler.blocks.share(block)));
                 let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
-                output.disaggregated_params = Some(disagg::params(ticket, first, cached));
+                output.disaggregated_params = Some(disagg::params(ticket, &output));
             }
             // Before the reader knows, so that it finds the blocks free.
             let blocks = std::mem::take(&mut sequence.blocks);

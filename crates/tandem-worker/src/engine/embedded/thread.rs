@@ -74,15 +74,10 @@ impl EngineThread {
             if shares.is_empty() {
                 continue;
             }
-            let choices = self.model.choose(&mut self.scheduler, &shares);
+            let said = self.model.step(&mut self.scheduler, &shares);
             let mut counters = self.status.counters.lock();
             let leases = self.leases.as_deref();
-            finish(
-                &mut self.scheduler,
-                (&shares, choices),
-                leases,
-                &mut counters,
-            );
+            finish(&mut self.scheduler, (&shares, said), leases, &mut counters);
             drop(counters);
             self.publish();
         }

@@ -138,8 +138,8 @@ impl CudaDecoder {
         DeviceBlocks::new(&self.gpu, shape, blocks)
     }
 
-    /// Computes the batch, writes its keys and values into `blocks`, and returns the logits of
-    /// the spans that want them, `[span][vocab]`.
+    /// Computes the batch, writes its keys and values into `blocks`, and returns the logits that
+    /// are wanted, `[wanted tokens of all spans][vocab]`.
     ///
     /// # Panics
     /// If the GPU fails.

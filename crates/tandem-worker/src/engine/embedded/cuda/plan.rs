@@ -119,8 +119,7 @@ impl Plan {
             }));
         });
         let wanted = append(&mut numbers, |numbers| {
-            let wanted = batch.spans().iter().filter(|span| span.logits);
-            numbers.extend(wanted.map(|span| int(span.row + span.tokens.len() - 1)));
+            numbers.extend(batch.spans().iter().flat_map(Span::wanted_rows).map(int));
         });
         let mut starts = Vec::new();
         let tables = append(&mut numbers, |numbers| {
@@ -223,13 +222,13 @@ mod tests {
         let blocks = BlockPool::new(40).allocate(40).unwrap();
         let tokens: Vec<u32> = (0..30).collect();
         let mut batch = Batch::default();
-        for (start, count, logits) in [(130, 1, true), (5, 11, false), (0, 9, true)] {
+        for (start, count, wanted) in [(130, 1, 1), (5, 11, 0), (0, 9, 2)] {
             batch.push(Span {
                 tokens: &tokens[..count],
                 start,
                 row: 0,
                 blocks: &blocks[..10],
-                logits,
+                wanted,
             });
         }
         let plan = Plan::new(&batch, &shape, cut);
@@ -245,7 +244,7 @@ mod tests {
             [20, 8, 1, 20],
         ];
         assert_eq!(of(&plan.several.range), several.as_flattened());
-        assert_eq!(of(&plan.wanted), [0, 20]);
+        assert_eq!(of(&plan.wanted), [0, 19, 20]);
         assert_eq!(of(&plan.positions)[..3], [130, 5, 6]);
         let eighth = int(blocks[8].index());
         assert_eq!(of(&plan.slots)[0], eighth * 16 + 2);

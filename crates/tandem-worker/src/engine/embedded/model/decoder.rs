@@ -1,5 +1,7 @@
 //! The forward pass over a batch that mixes prompts, prompt chunks and single tokens.
 
+use std::ops::Range;
+
 use tandem_kv_cache::{BlockId, BlockStore, KvShape};
 
 use super::attention::Attention;
@@ -65,8 +67,8 @@ pub struct Span<'a> {
     pub row: usize,
     /// Blocks of the whole sequence, with room for the new tokens.
     pub blocks: &'a [BlockId],
-    /// Whether the logits after the last token are wanted.
-    pub logits: bool,
+    /// After how many of the tokens, the last ones, the logits are wanted.
+    pub wanted: usize,
 }
 
 /// What one forward pass computes.
@@ -74,6 +76,14 @@ pub struct Span<'a> {
 pub struct Batch<'a> {
     spans: Vec<Span<'a>>,
     rows: usize,
+}
+
+impl Span<'_> {
+    /// Rows of the batch whose logits are wanted.
+    pub(in super::super) fn wanted_rows(&self) -> Range<usize> {
+        let end = self.row + self.tokens.len();
+        end - self.wanted..end
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -160,8 +170,8 @@ impl Decoder {
         self.config.kv_shape(block_size)
     }
 
-    /// Computes the batch, writes its keys and values into `store`, and returns the logits of
-    /// the spans that want them, `[span][vocab]`.
+    /// Computes the batch, writes its keys and values into `store`, and returns the logits that
+    /// are wanted, `[wanted tokens of all spans][vocab]`.
     pub fn forward(
         &self,
         compute: &Compute,
@@ -320,17 +330,16 @@ impl Decoder {
         scratch: &mut Scratch,
     ) -> Vec<f32> {
         let width = self.config.hidden;
-        let mut last = Vec::new();
-        for span in batch.spans.iter().filter(|span| span.logits) {
-            let row = span.row + span.tokens.len() - 1;
-            last.extend_from_slice(&x[row * width..][..width]);
+        let mut wanted = Vec::new();
+        for rows in batch.spans.iter().map(Span::wanted_rows) {
+            wanted.extend_from_slice(&x[rows.start * width..rows.end * width]);
         }
-        if last.is_empty() {
+        if wanted.is_empty() {
             return Vec::new();
         }
-        let rows = last.len() / width;
+        let rows = wanted.len() / width;
         let norm = (&*self.norm, self.config.rms_eps);
-        norm_rows(compute, &last, norm, &mut scratch.normed);
+        norm_rows(compute, &wanted, norm, &mut scratch.normed);
         self.output
             .apply(compute, &scratch.normed, &mut scratch.product);
         let mut logits = vec![0.0; rows * self.config.vocab_size];
