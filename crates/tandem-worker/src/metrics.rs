@@ -99,6 +99,16 @@ const COUNTERS: &[Figure] = &[
         read: |load| load.counters.generated_tokens,
     },
     Figure {
+        name: "draft_tokens",
+        help: "Tokens guessed by speculative decoding",
+        read: |load| load.counters.draft_tokens,
+    },
+    Figure {
+        name: "accepted_draft_tokens",
+        help: "Guessed tokens that were right",
+        read: |load| load.counters.accepted_draft_tokens,
+    },
+    Figure {
         name: "steps",
         help: "Forward passes",
         read: |load| load.counters.steps,

@@ -8,13 +8,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use prometheus_client::registry::Registry;
 use tandem_runtime::system::{Health, run as run_system_server};
 use tandem_runtime::{Discovery, Lifecycle};
 use tandem_tokenizer::ModelCard;
-use tandem_worker::engine::embedded::{Device, EmbeddedConfig};
+use tandem_worker::engine::embedded::{Device, EmbeddedConfig, Speculation};
 use tandem_worker::engine::external::Dialect;
 use tandem_worker::engine::mock::{MockConfig, StepTime};
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
@@ -141,6 +141,11 @@ struct EngineArgs {
     /// Tokens per step
     #[arg(long, value_name = "TOKENS")]
     max_num_batched_tokens: Option<usize>,
+
+    /// Guesses tokens ahead by what came before, which changes no answer; in vLLM's words, such as
+    /// '{"method":"ngram","num_speculative_tokens":5}'
+    #[arg(long, env = "TANDEM_SPECULATIVE_CONFIG", value_name = "JSON")]
+    speculative_config: Option<String>,
 
     /// How KV blocks get from prefill to decode workers: `null` leaves them where they are
     /// [default: tcp, with an engine outside null]
@@ -370,7 +375,7 @@ async fn launch(
         transfer,
         engine: EmbeddedConfig {
             tiers: args.tiers.config(&args.cache),
-            ..args.engine.config()
+            ..args.engine.config()?
         },
         mock: args.engine.mock(),
         external,
@@ -428,10 +433,22 @@ impl EngineArgs {
                 self.tensor_parallel_size
             );
         }
-        Ok(())
+        let dialect = self.engine.dialect();
+        if self.speculative_config.is_some() && !matches!(dialect, None | Some(Dialect::Vllm)) {
+            bail!("--speculative-config is for vLLM and the engines in this binary");
+        }
+        self.speculation().map(drop)
     }
 
-    fn config(&self) -> EmbeddedConfig {
+    /// How an engine in this binary guesses tokens ahead; vLLM knows other ways.
+    fn speculation(&self) -> Result<Option<Speculation>> {
+        let text = self.speculative_config.as_deref();
+        let text = text.filter(|_| self.engine.dialect().is_none());
+        let parsed = text.map(str::parse).transpose();
+        parsed.context("--speculative-config")
+    }
+
+    fn config(&self) -> Result<EmbeddedConfig> {
         let defaults = EmbeddedConfig::default();
         let (blocks, sequences, tokens) = match self.engine {
             // vLLM's own defaults.
@@ -442,7 +459,7 @@ impl EngineArgs {
                 defaults.max_batched_tokens,
             ),
         };
-        EmbeddedConfig {
+        Ok(EmbeddedConfig {
             device: self.device,
             threads: self.threads.map(usize::from),
             quantization: self.quantization.into(),
@@ -451,8 +468,9 @@ impl EngineArgs {
             context_length: self.max_model_len,
             max_sequences: self.max_num_seqs.unwrap_or(sequences),
             max_batched_tokens: self.max_num_batched_tokens.unwrap_or(tokens),
+            speculation: self.speculation()?,
             ..defaults
-        }
+        })
     }
 
     fn mock(&self) -> Option<MockConfig> {

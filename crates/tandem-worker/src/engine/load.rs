@@ -76,6 +76,10 @@ pub struct EngineCounters {
     pub prefill_tokens_computed: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
+    /// Tokens that were guessed, and computed ahead.
+    pub draft_tokens: u64,
+    /// Of those, the ones that were right.
+    pub accepted_draft_tokens: u64,
     /// Forward passes.
     pub steps: u64,
     /// Sequences put back because the KV blocks ran out.

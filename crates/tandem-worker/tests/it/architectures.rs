@@ -8,7 +8,7 @@ use crate::disaggregation::{LONG, PrefillWorker};
 use crate::support::{Answer, answer, answer_all, checkpoint, config, prompt, request};
 
 /// One checkpoint of each, those with a window last.
-const CHECKPOINTS: [&str; 8] = [
+pub(crate) const CHECKPOINTS: [&str; 8] = [
     "llama",
     "qwen2",
     "qwen3",
@@ -19,12 +19,12 @@ const CHECKPOINTS: [&str; 8] = [
     "gemma3",
 ];
 
-fn load(name: &str, config: EmbeddedConfig) -> EmbeddedEngine {
+pub(crate) fn load(name: &str, config: EmbeddedConfig) -> EmbeddedEngine {
     EmbeddedEngine::load(&checkpoint(name), config).unwrap()
 }
 
 /// Prompts shorter and longer than a block and than the windows, some with a common beginning.
-fn requests() -> Vec<EngineRequest> {
+pub(crate) fn requests() -> Vec<EngineRequest> {
     let long = prompt(120, 5);
     let mut requests: Vec<_> = [3, 40, 120, 104]
         .iter()
@@ -38,7 +38,7 @@ fn requests() -> Vec<EngineRequest> {
 }
 
 /// Each request by itself, without anything that could go wrong.
-async fn reference(name: &str) -> Vec<Answer> {
+pub(crate) async fn reference(name: &str) -> Vec<Answer> {
     let plain = load(
         name,
         EmbeddedConfig {

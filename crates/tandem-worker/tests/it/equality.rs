@@ -7,7 +7,7 @@ use tandem_worker::engine::embedded::EmbeddedConfig;
 use crate::support::{Answer, answer, answer_all, config, engine, prompt, request};
 
 /// Greedy, and sampled in a way that uses every kind of state.
-fn variants(prompt: &[u32], max_tokens: u32) -> [EngineRequest; 2] {
+pub(crate) fn variants(prompt: &[u32], max_tokens: u32) -> [EngineRequest; 2] {
     let mut greedy = request(prompt, max_tokens);
     greedy.output_options.logprobs = Some(2);
     let mut seeded = greedy.clone();
@@ -19,14 +19,14 @@ fn variants(prompt: &[u32], max_tokens: u32) -> [EngineRequest; 2] {
     [greedy, seeded]
 }
 
-fn requests() -> Vec<EngineRequest> {
+pub(crate) fn requests() -> Vec<EngineRequest> {
     (0..8_u32)
         .flat_map(|i| variants(&prompt(5 + i * 9, i / 2), 40 - i))
         .collect()
 }
 
 /// Each request on its own, without anything that could go wrong.
-async fn reference(requests: &[EngineRequest]) -> Vec<Answer> {
+pub(crate) async fn reference(requests: &[EngineRequest]) -> Vec<Answer> {
     let plain = engine(EmbeddedConfig {
         prefix_reuse: false,
         threads: Some(1),

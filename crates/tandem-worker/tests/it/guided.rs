@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{EngineRequest, FinishReason};
 use tandem_tokenizer::Tokenizer;
-use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
+use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, Speculation};
 use tandem_worker::engine::{Engine, EngineError};
 
 use crate::disaggregation::{LONG, PrefillWorker};
@@ -188,6 +188,17 @@ async fn nothing_that_the_engine_does_changes_an_answer() {
     });
     assert_eq!(answer_all(&small, &requests).await, expect);
     assert!(small.load().counters.preemptions > 0);
+
+    let guessing = load(EmbeddedConfig {
+        speculation: Some(Speculation {
+            num_speculative_tokens: 4,
+            prompt_lookup_max: 2,
+            prompt_lookup_min: 1,
+        }),
+        ..config()
+    });
+    assert_eq!(answer_all(&guessing, &requests).await, expect);
+    assert!(guessing.load().counters.accepted_draft_tokens > 0);
 
     let prefill = PrefillWorker::with(load, LONG).await;
     let decode = load(config());

@@ -11,6 +11,7 @@ mod mock;
 mod models;
 mod quantized;
 mod registration;
+mod speculation;
 mod support;
 mod tiers;
 mod widths;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tandem_protocol::engine::EngineRequest;
 use tandem_protocol::kv::{HashScope, KvEventData, hash_blocks, hash_sequence};
 use tandem_worker::engine::Engine;
-use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
+use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine, Speculation};
 use tandem_worker::engine::mock::{MockConfig, StepTime};
 
 use crate::disaggregation::{LONG, PrefillWorker};
@@ -35,6 +35,25 @@ async fn tokens_do_not_depend_on_what_else_runs_or_where_a_sequence_began() {
     let other = mock(1000.0, config());
     let moved = [&*prompt(40), &whole[..10]].concat();
     assert_eq!(generate(&other, request(&moved, 20)).await, whole[10..]);
+}
+
+#[tokio::test]
+async fn guesses_are_imitated_too() {
+    let request = request(&[prompt(40), prompt(40)].concat(), 30);
+    let whole = generate(&mock(1000.0, config()), request.clone()).await;
+    let engine = mock(
+        1000.0,
+        EmbeddedConfig {
+            speculation: Some(Speculation {
+                num_speculative_tokens: 3,
+                prompt_lookup_max: 2,
+                prompt_lookup_min: 1,
+            }),
+            ..config()
+        },
+    );
+    assert_eq!(generate(&engine, request).await, whole);
+    assert!(engine.load().counters.draft_tokens > 0);
 }
 
 #[tokio::test]

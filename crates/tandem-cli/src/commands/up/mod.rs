@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tandem_frontend::FrontendArgs;
-use tandem_worker::engine::embedded::Device;
+use tandem_worker::engine::embedded::{Device, Speculation};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -69,6 +69,11 @@ pub(crate) struct UpArgs {
     /// Longest prompt and answer together, in tokens [default: the model's]
     #[arg(long, value_name = "TOKENS")]
     pub max_model_len: Option<usize>,
+
+    /// Guesses tokens ahead by what came before, which changes no answer; in vLLM's words, such as
+    /// '{"method":"ngram","num_speculative_tokens":5}'
+    #[arg(long, env = "TANDEM_SPECULATIVE_CONFIG", value_name = "JSON")]
+    pub speculative_config: Option<Speculation>,
 
     #[command(flatten)]
     pub tiers: TierArgs,

@@ -234,6 +234,7 @@ async fn launch_workers(
                 quantization: args.quantization.into(),
                 kv_blocks: Some(args.kv_blocks),
                 context_length: args.max_model_len,
+                speculation: args.speculative_config,
                 tiers: args.tiers.config(&args.cache),
                 ..EmbeddedConfig::default()
             },

@@ -142,6 +142,7 @@ impl WorkerCommandArgs {
                 tensor_parallel: engine.tensor_parallel_size,
                 data_parallel: external.data_parallel_size,
                 enforce_eager: engine.enforce_eager,
+                speculation: engine.speculative_config.clone(),
                 connector,
                 offloading: offloading_connector_config(&self.tiers.config(&self.cache)),
                 start_timeout: Duration::from_secs(external.engine_start_timeout),

@@ -4,6 +4,7 @@ use tandem_kv_cache::KvShape;
 
 use super::EmbeddedConfig;
 use super::model::{ModelConfig, ModelError};
+use super::speculation::Speculation;
 use crate::engine::EngineInfo;
 
 /// What an embedded engine allows.
@@ -19,6 +20,7 @@ pub(super) struct Limits {
     /// Requests that may wait.
     pub(super) queue: usize,
     pub(super) prefix_reuse: bool,
+    pub(super) speculation: Option<Speculation>,
     pub(super) eos_token_ids: Vec<u32>,
 }
 
@@ -91,6 +93,7 @@ impl Limits {
             max_batched_tokens: config.max_batched_tokens,
             queue: config.queue,
             prefix_reuse: config.prefix_reuse,
+            speculation: config.speculation,
             eos_token_ids: model.eos_token_ids.clone(),
         })
     }

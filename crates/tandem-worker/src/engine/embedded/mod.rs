@@ -16,6 +16,7 @@ pub mod model;
 mod sampling;
 mod scheduler;
 mod sequence;
+mod speculation;
 mod step;
 mod thread;
 mod tiers;
@@ -48,6 +49,7 @@ use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
 
 pub use device::{Device, UnknownDevice};
 pub use kernel::{Compute, Quantization};
+pub use speculation::{Speculation, SpeculationError};
 
 /// How to run an embedded engine.
 #[derive(Debug, Clone)]
@@ -74,6 +76,8 @@ pub struct EmbeddedConfig {
     pub queue: usize,
     /// Whether blocks are reused across requests.
     pub prefix_reuse: bool,
+    /// How to guess tokens ahead; `None` not at all.
+    pub speculation: Option<Speculation>,
     /// How this worker hands prompts to others; `None` if it does not.
     pub transfer: Option<TransferConfig>,
     /// How long to wait for blocks of other workers.
@@ -105,6 +109,7 @@ impl Default for EmbeddedConfig {
             context_length: None,
             queue: 1024,
             prefix_reuse: true,
+            speculation: None,
             transfer: None,
             fetch: FetchTimeouts::default(),
             tiers: TierConfig::default(),

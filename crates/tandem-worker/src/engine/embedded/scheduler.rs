@@ -30,11 +30,12 @@ pub(super) struct Scheduler {
     pub(super) fetching: Vec<Sequence>,
 }
 
-/// A part of a step: the next `tokens` tokens of a running sequence.
+/// A part of a step: the next tokens of a running sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
     /// Index in [`Scheduler::running`].
     pub(super) sequence: usize,
+    /// With those that are guessed, after the newest one.
     pub(super) tokens: usize,
 }
 
@@ -99,7 +100,31 @@ impl Scheduler {
                 }
             }
         }
+        self.guess(&mut shares, left);
         shares
+    }
+
+    /// Adds guesses to the shares, with what nothing else needs: `left` tokens of the step, and
+    /// blocks beyond one for each sequence.
+    fn guess(&mut self, shares: &mut [Share], mut left: usize) {
+        let block_size = self.limits.block_size;
+        for share in shares {
+            let room =
+                |sequence: &Sequence| sequence.blocks.len() * block_size - sequence.tokens.len();
+            let sequence = &self.running[share.sequence];
+            let most = sequence.may_guess().min(left);
+            let spare = || self.cache.update(|pool| pool.available()) > self.running.len();
+            if most > room(sequence)
+                && spare()
+                && let Some(block) = self.allocate(1)
+            {
+                self.running[share.sequence].blocks.extend(block);
+            }
+            let sequence = &mut self.running[share.sequence];
+            let guessed = sequence.guess(most.min(room(sequence)));
+            share.tokens += guessed;
+            left -= guessed;
+        }
     }
 
     /// Gives every running sequence a block for its next token; takes from the youngest.

@@ -10,6 +10,7 @@ use super::guided::Guide;
 use super::limits::Limits;
 use super::model::SamplingDefaults;
 use super::sampling::{Choice, History, Sampler};
+use super::speculation::Draft;
 use crate::engine::{EngineCounters, EngineError};
 
 /// What is to become of a sequence's blocks.
@@ -47,6 +48,8 @@ pub(super) struct Sequence {
     identities: Vec<BlockIdentity>,
     /// Keeps its blocks apart from those of other salts.
     cache_salt: Option<String>,
+    /// What may come next, computed ahead.
+    pub(super) draft: Draft,
     sampler: Sampler,
     /// What the answer has to look like.
     pub(super) guide: Option<Guide>,
@@ -92,6 +95,7 @@ impl Sequence {
             onboarding: Onboarding::default(),
             identities: Vec::new(),
             cache_salt: request.cache_salt,
+            draft: Draft::new(limits.speculation),
             sampler,
             guide: None,
             stop,
@@ -119,6 +123,21 @@ impl Sequence {
     /// Tokens that may be generated.
     pub(super) fn max_tokens(&self) -> usize {
         self.stop.max_tokens
+    }
+
+    /// Most tokens that may be guessed: whatever comes, one more is chosen.
+    pub(super) fn may_guess(&self) -> usize {
+        if !self.decoding() {
+            return 0;
+        }
+        let generated = self.tokens.len() - self.prompt_len;
+        let left = self.stop.max_tokens.saturating_sub(generated + 1);
+        self.draft.depth().min(left)
+    }
+
+    /// Guesses up to `most` tokens, and returns how many were guessed.
+    pub(super) fn guess(&mut self, most: usize) -> usize {
+        self.draft.guess(&self.tokens, most)
     }
 
     /// Forgets what was computed; its blocks are already given back.
@@ -187,6 +206,28 @@ impl Sequence {
         self.sampler.choose(logits, history)
     }
 
+    /// Goes on by the token that `choose` returns and, as long as it was guessed right, by those
+    /// after it.
+    pub(super) fn advance(
+        &mut self,
+        mut choose: impl FnMut(&Self) -> Option<Choice>,
+    ) -> Option<EngineOutput> {
+        let guesses = self.draft.take();
+        let choice = choose(self)?;
+        let mut output = self.accept(choice);
+        let mut right = 0;
+        for guess in &guesses {
+            if output.finish_reason.is_some() || self.tokens.last() != Some(guess) {
+                break;
+            }
+            right += 1;
+            let choice = choose(self)?;
+            append(&mut output, self.accept(choice));
+        }
+        self.draft.learn(right, guesses.len());
+        Some(output)
+    }
+
     /// Appends a chosen token and says what to tell about it.
     pub(super) fn accept(&mut self, choice: Choice) -> EngineOutput {
         self.tokens.push(choice.token);
@@ -214,6 +255,20 @@ impl Sequence {
     pub(super) fn tell(&self, output: EngineOutput) {
         self.outlet.try_send(output).ok();
     }
+}
+
+/// Appends what is told of one more token.
+fn append(output: &mut EngineOutput, next: EngineOutput) {
+    fn extend<T>(all: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+        if let (Some(all), Some(more)) = (all, more) {
+            all.extend(more);
+        }
+    }
+    output.token_ids.extend(next.token_ids);
+    extend(&mut output.log_probs, next.log_probs);
+    extend(&mut output.top_logprobs, next.top_logprobs);
+    output.cum_log_probs = next.cum_log_probs;
+    output.finish_reason = next.finish_reason;
 }
 
 impl StopRules {

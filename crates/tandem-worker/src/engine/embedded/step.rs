@@ -40,12 +40,10 @@ impl Model {
             ..
         } = scheduler;
         match (self, blocks) {
-            (Self::Decoder(decoder, compute), Blocks::Host(store)) => {
-                compute.run(|| {
-                    let logits = decoder.forward(compute, &batch(running, shares), store);
-                    sample(running, shares, logits)
-                })
-            }
+            (Self::Decoder(decoder, compute), Blocks::Host(store)) => compute.run(|| {
+                let logits = decoder.forward(compute, &batch(running, shares), store);
+                sample(running, shares, logits)
+            }),
             (Self::Cuda(decoder, compute), Blocks::Device(blocks)) => {
                 let logits = decoder.forward(&batch(running, shares), blocks);
                 compute.run(|| sample(running, shares, logits))
@@ -83,30 +81,36 @@ fn batch<'a>(running: &'a [Sequence], shares: &[Share]) -> Batch<'a> {
     for share in shares {
         let sequence = &running[share.sequence];
         let start = sequence.computed;
+        let tokens = match sequence.draft.tokens() {
+            [] => &sequence.tokens[start..start + share.tokens],
+            ahead => ahead,
+        };
         batch.push(Span {
-            tokens: &sequence.tokens[start..start + share.tokens],
+            tokens,
             start,
             row: 0,
             blocks: &sequence.blocks,
-            wanted: usize::from(completes(share, sequence)),
+            wanted: wanted(share, sequence),
         });
     }
     batch
 }
 
-/// Chooses the next token of each sequence that is up to date, by its logits.
+/// Chooses the next tokens of each sequence that is up to date, by its logits.
 fn sample(running: &mut [Sequence], shares: &[Share], mut logits: Vec<f32>) -> Said {
-    let complete = |share: &&Share| completes(share, &running[share.sequence]);
-    let complete: Vec<_> = shares.iter().filter(complete).collect();
-    let vocab = logits.len() / complete.len().max(1);
-    let mut rows: Vec<Option<&mut [f32]>> = running.iter().map(|_| None).collect();
-    for (share, logits) in complete.iter().zip(logits.chunks_exact_mut(vocab.max(1))) {
-        rows[share.sequence] = Some(logits);
+    let wanted = |share: &Share| wanted(share, &running[share.sequence]);
+    let vocab = logits.len() / shares.iter().map(wanted).sum::<usize>().max(1);
+    let mut rest = &mut *logits;
+    let mut rows: Vec<&mut [f32]> = running.iter().map(|_| &mut [][..]).collect();
+    for share in shares {
+        let (own, others) = rest.split_at_mut(wanted(share) * vocab);
+        rest = others;
+        rows[share.sequence] = own;
     }
     let jobs = running.par_iter_mut().zip(rows);
-    let choose = |(sequence, logits): (&mut Sequence, Option<&mut [f32]>)| {
-        let choice = sequence.choose(logits?);
-        Some(sequence.accept(choice))
+    let choose = |(sequence, logits): (&mut Sequence, &mut [f32])| {
+        let mut rows = logits.chunks_exact_mut(vocab.max(1));
+        sequence.advance(|sequence| rows.next().map(|logits| sequence.choose(logits)))
     };
     jobs.map(choose).collect()
 }
@@ -135,21 +139,23 @@ fn pretend(
     let mut said: Said = running.iter().map(|_| None).collect();
     for share in shares {
         let sequence = &mut running[share.sequence];
-        if completes(share, sequence) {
-            let choice = Choice {
-                token: model.next_token(&sequence.tokens),
-                logprob: None,
-                top: None,
-            };
-            said[share.sequence] = Some(sequence.accept(choice));
+        if wanted(share, sequence) > 0 {
+            said[share.sequence] = sequence.advance(|sequence| {
+                Some(Choice {
+                    token: model.next_token(&sequence.tokens),
+                    logprob: None,
+                    top: None,
+                })
+            });
         }
     }
     said
 }
 
-/// Whether the share reaches the sequence's last token.
-fn completes(share: &Share, sequence: &Sequence) -> bool {
-    share.tokens == sequence.pending()
+/// After how many tokens of the share the next one is to be chosen: the sequence's newest, if the
+/// share reaches it, and those that are guessed to follow.
+fn wanted(share: &Share, sequence: &Sequence) -> usize {
+    (share.tokens + 1).saturating_sub(sequence.pending())
 }
 
 /// Accounts for a step and tells its tokens.
@@ -166,7 +172,16 @@ pub(super) fn finish(
         let of_prompt = sequence.prompt_len.saturating_sub(sequence.computed);
         counters.prefill_tokens_computed += of_prompt.min(share.tokens) as u64;
         let output = said[share.sequence].take();
-        sequence.computed += share.tokens;
+        let known = output.as_ref().map(|output| output.token_ids.len());
+        if let Some(tokens) = known {
+            let before = sequence.tokens.len() - tokens;
+            counters.draft_tokens += (sequence.computed + share.tokens - before) as u64;
+            counters.accepted_draft_tokens += tokens as u64 - 1;
+            // What was guessed wrong is as good as not computed.
+            sequence.computed = sequence.tokens.len() - 1;
+        } else {
+            sequence.computed += share.tokens;
+        }
         let committer = Committer {
             limits: &scheduler.limits,
             cache: &scheduler.cache,

@@ -143,6 +143,8 @@ impl Rank {
                 ),
                 prefill_tokens_computed: count(figures.computed_prompt_tokens, computed),
                 generated_tokens: count(figures.generated_tokens, self.generated_tokens),
+                draft_tokens: count(figures.draft_tokens, 0),
+                accepted_draft_tokens: count(figures.accepted_draft_tokens, 0),
                 steps: count(figures.steps, 0),
                 preemptions: count(figures.preemptions, 0),
                 remote_prefills: self.remote_prefills,
@@ -206,6 +208,8 @@ pub(super) fn sum(loads: Vec<EngineLoad>) -> EngineLoad {
         all.cached_prompt_tokens += one.cached_prompt_tokens;
         all.prefill_tokens_computed += one.prefill_tokens_computed;
         all.generated_tokens += one.generated_tokens;
+        all.draft_tokens += one.draft_tokens;
+        all.accepted_draft_tokens += one.accepted_draft_tokens;
         all.steps += one.steps;
         all.preemptions += one.preemptions;
         all.remote_prefills += one.remote_prefills;

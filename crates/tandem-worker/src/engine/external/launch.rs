@@ -42,6 +42,8 @@ pub struct LaunchOptions {
     pub data_parallel: usize,
     /// Whether the engine captures no graphs.
     pub enforce_eager: bool,
+    /// vLLM's `--speculative-config`.
+    pub speculation: Option<String>,
     /// How KV blocks get from prefill to decode workers.
     pub connector: KvConnector,
     /// Where blocks go that the engine's cache has no room for, as vLLM wants to be told: see

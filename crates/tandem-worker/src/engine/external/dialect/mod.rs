@@ -132,6 +132,8 @@ pub(super) struct Figures {
     pub(super) generated_tokens: Option<f64>,
     pub(super) steps: Option<f64>,
     pub(super) preemptions: Option<f64>,
+    pub(super) draft_tokens: Option<f64>,
+    pub(super) accepted_draft_tokens: Option<f64>,
 }
 
 impl Dialect {

@@ -229,6 +229,7 @@ fn options(role: WorkerRole) -> LaunchOptions {
         tensor_parallel: 2,
         data_parallel: 1,
         enforce_eager: true,
+        speculation: Some(r#"{"method":"ngram","num_speculative_tokens":4}"#.to_owned()),
         connector: KvConnector::Nixl(NixlOptions {
             host: "10.0.0.1".parse().unwrap(),
             port: None,
@@ -282,6 +283,7 @@ fn vllm_is_started_as_the_flags_say() {
         assert!(flags.arguments.contains(&"--enforce-eager".to_owned()));
         assert_eq!(flag(&flags, "--max-num-seqs"), None);
         let json = |name| serde_json::from_str::<Value>(flag(&flags, name).unwrap()).unwrap();
+        assert_eq!(json("--speculative-config")["method"], "ngram");
         let connector = json("--kv-transfer-config");
         assert_eq!(connector["kv_role"], kv_role);
         assert_eq!(connector["kv_load_failure_policy"], "recompute");

@@ -225,6 +225,8 @@ pub(super) fn figures(samples: &Samples, rank: u32) -> Figures {
         generated_tokens: sum("vllm:generation_tokens_total"),
         steps: sum("vllm:iteration_tokens_total_count"),
         preemptions: sum("vllm:num_preemptions_total"),
+        draft_tokens: sum("vllm:spec_decode_num_draft_tokens_total"),
+        accepted_draft_tokens: sum("vllm:spec_decode_num_accepted_tokens_total"),
     }
 }
 
@@ -256,6 +258,7 @@ pub(super) fn flags(model: &Path, options: &LaunchOptions, sockets: &Sockets) ->
     if options.enforce_eager {
         flags.switch("--enforce-eager");
     }
+    flags.maybe("--speculative-config", options.speculation.as_ref());
     let events = json!({
         "enable_kv_cache_events": true,
         "publisher": "zmq",
