@@ -289,12 +289,14 @@ impl Generation {
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
         let prompt = self.job.model.prompt(&self.job.request);
         let mut remote = self.job.remote_prefill(&prompt).await?;
+        let holders = self.job.model.holders();
         loop {
             let choice = WorkerChoice {
                 request_id: &self.job.origin.request_id,
                 prompt: &prompt,
                 remote_prefill: !matches!(remote, RemotePrefill::Nobody),
                 excluded: &self.lost,
+                holders: holders.as_deref(),
             };
             let model = &self.job.model;
             let chosen = model.decode.choose(choice).map_err(|none| {
@@ -401,11 +403,13 @@ impl Job {
         pool: &Arc<WorkerPool>,
         prompt: &Prompt,
     ) -> Result<RemotePrefill, Fallback> {
+        let holders = self.model.holders();
         let choice = WorkerChoice {
             request_id: &self.origin.request_id,
             prompt,
             remote_prefill: false,
             excluded: &[],
+            holders: holders.as_deref(),
         };
         let chosen = pool.choose(choice).map_err(|no_choice| match no_choice {
             NoChoice::Nobody => Fallback::no_worker,

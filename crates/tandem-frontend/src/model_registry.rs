@@ -1,6 +1,6 @@
 //! Which models are served, kept up to date from the model cards in discovery.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -41,6 +41,8 @@ pub(crate) struct Model {
     pub prefill: ArcSwapOption<WorkerPool>,
     /// The prompts that its workers should have cached.
     pub prefixes: Mutex<ServedPrefixes>,
+    /// The workers that have the adapter, if it is one; others of the pools do not know it.
+    holders: Option<ArcSwap<HashSet<u64>>>,
     created: u64,
 }
 
@@ -52,6 +54,22 @@ impl Model {
             cache_salt: request.cache_salt.as_deref(),
         };
         Prompt::new(&request.token_ids, self.decode.block_size(), scope)
+    }
+
+    /// The only workers that can answer, if not all of the pools can.
+    pub(crate) fn holders(&self) -> Option<Arc<HashSet<u64>>> {
+        self.holders.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Its workers.
+    fn pools(&self) -> impl Iterator<Item = Arc<WorkerPool>> {
+        let pools = [Some(Arc::clone(&self.decode)), self.prefill.load_full()];
+        pools.into_iter().flatten()
+    }
+
+    /// Whether the same workers answer for `other`.
+    fn shares_workers(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.decode, &other.decode)
     }
 
     /// The workers that only compute prompts, if there are any now.
@@ -117,8 +135,16 @@ impl ModelRegistry {
     /// The answer of `GET /v1/models`.
     pub(crate) fn list(&self) -> ModelList {
         let models = self.models.load();
+        let base = |model: &Model| {
+            let adapted = model.card.lora.is_some();
+            let mut others = models.iter().filter(|(_, other)| {
+                adapted && other.card.lora.is_none() && other.shares_workers(model)
+            });
+            Some(others.next()?.0.clone())
+        };
         let listed = models.iter().map(|(name, model)| ListedModel {
             context_window: Some(model.card.context_length),
+            parent: base(model),
             ..ListedModel::new(name, model.created)
         });
         ModelList::new(listed.collect())
@@ -129,14 +155,16 @@ impl ModelRegistry {
         self.models.load().values().cloned().collect()
     }
 
-    /// The pools of every model, for `/health`.
+    /// The pools of all models.
     pub(crate) fn pools(&self) -> Vec<Arc<WorkerPool>> {
         let models = self.models.load();
-        models
-            .values()
-            .flat_map(|model| [Some(Arc::clone(&model.decode)), model.prefill.load_full()])
-            .flatten()
-            .collect()
+        let mut pools: Vec<Arc<WorkerPool>> = Vec::new();
+        for pool in models.values().flat_map(|model| model.pools()) {
+            if !pools.iter().any(|known| Arc::ptr_eq(known, &pool)) {
+                pools.push(pool);
+            }
+        }
+        pools
     }
 }
 
@@ -197,15 +225,27 @@ impl Follower {
         if let Some((endpoint, card)) = self.card_of(name, true) {
             self.add_prefill(&model, &endpoint, &card);
         }
+        if let Some(holders) = &model.holders {
+            holders.store(Arc::new(self.publishers(name)));
+        }
         if let Some(pool) = model.prefill.load_full() {
-            pool.set_bootstraps(self.bootstraps(name));
+            pool.set_bootstraps(self.bootstraps(pool.endpoint()));
         }
     }
 
-    /// Where the prefill workers of a model are met.
-    fn bootstraps(&self, name: &str) -> HashMap<u64, DisaggregatedEndpoint> {
-        let cards = self.cards.iter().filter(|(_, (_, card))| {
-            card.display_name == name && card.model_type.contains(ModelType::PREFILL)
+    /// The instances that have published a card of a model.
+    fn publishers(&self, name: &str) -> HashSet<u64> {
+        let cards = self.cards.iter();
+        let cards = cards.filter(|(_, (_, card))| card.display_name == name);
+        cards
+            .filter_map(|(key, _)| Some(EndpointId::from_key(key)?.1))
+            .collect()
+    }
+
+    /// Where the prefill workers of an endpoint are met.
+    fn bootstraps(&self, endpoint: &EndpointId) -> HashMap<u64, DisaggregatedEndpoint> {
+        let cards = self.cards.iter().filter(|(_, (of, card))| {
+            of == endpoint && card.model_type.contains(ModelType::PREFILL)
         });
         cards
             .filter_map(|(key, (_, card))| {
@@ -227,10 +267,24 @@ impl Follower {
             return;
         }
         info!(model_name = %card.display_name, %endpoint, "prefill workers joined");
-        let pool = self.pools.start(endpoint, card.into());
-        model.prefill.store(Some(pool));
+        model.prefill.store(Some(self.pool(endpoint, card)));
         if let Some(gone) = known {
-            gone.stop();
+            self.leave(&gone);
+        }
+    }
+
+    /// The pool of an endpoint: that of another model, if one is an adapter of the other.
+    fn pool(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
+        let pools = self.registry.pools();
+        let known = pools.into_iter().find(|pool| pool.endpoint() == endpoint);
+        known.unwrap_or_else(|| self.pools.start(endpoint, card.into()))
+    }
+
+    /// Stops a pool that a model no longer needs, unless another one does.
+    fn leave(&self, pool: &Arc<WorkerPool>) {
+        let pools = self.registry.pools();
+        if !pools.iter().any(|needed| Arc::ptr_eq(needed, pool)) {
+            pool.stop();
         }
     }
 
@@ -262,7 +316,11 @@ impl Follower {
                 return None;
             }
         };
-        let decode = self.pools.start(&endpoint, (&card).into());
+        let decode = self.pool(&endpoint, &card);
+        let holders = card
+            .lora
+            .as_ref()
+            .map(|_| ArcSwap::from_pointee(self.publishers(&name)));
         Some(Arc::new(Model {
             card,
             eos_token_ids,
@@ -271,6 +329,7 @@ impl Follower {
             decode,
             prefill: ArcSwapOption::empty(),
             prefixes: Mutex::default(),
+            holders,
             created: unix_seconds(),
         }))
     }
@@ -278,9 +337,8 @@ impl Follower {
     fn remove(&self, name: &str, model: &Model) {
         info!(model_name = name, "removed model: its last worker is gone");
         self.update(|models| models.remove(name));
-        model.decode.stop();
-        if let Some(pool) = model.prefill.swap(None) {
-            pool.stop();
+        for pool in model.pools() {
+            self.leave(&pool);
         }
     }
 

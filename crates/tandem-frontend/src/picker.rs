@@ -1,6 +1,7 @@
 //! Choosing a worker for a request that somebody else sends there: a proxy, over HTTP.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ struct Demand {
     pool: Arc<WorkerPool>,
     /// Name of the model.
     model: String,
+    /// The only workers that can answer, if not all can.
+    holders: Option<Arc<HashSet<u64>>>,
     /// Longest first; at least one.
     prompts: Vec<Demanded>,
 }
@@ -135,6 +138,7 @@ impl Picker {
             prompt: &prompt,
             remote_prefill: false,
             excluded: &[],
+            holders: None,
         };
         let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
         let found = self.source.pools().into_iter().filter_map(|pool| {
@@ -176,6 +180,7 @@ impl Source {
                 Ok(Demand {
                     pool: Arc::clone(pool),
                     model,
+                    holders: None,
                     prompts: vec![Demanded {
                         prompt: Arc::new(prompt),
                         remote_prefill: false,
@@ -196,12 +201,16 @@ impl Demand {
         let Self {
             pool,
             model,
+            holders,
             prompts,
         } = self;
         let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
         let mut prompts = prompts.into_iter();
         let longest = prompts.next().expect("a request has at least one prompt");
-        let choice = longest.choice(request.request_id);
+        let choice = WorkerChoice {
+            holders: holders.as_deref(),
+            ..longest.choice(request.request_id)
+        };
         let chosen = pool.choose_among(choice, &eligible);
         let chosen = chosen.map_err(|no_choice| no_choice.error(&model))?;
         let mut picked = Picked::on(&chosen.instance, &pool, request.request_id);
@@ -235,6 +244,7 @@ impl Demanded {
             prompt: &self.prompt,
             remote_prefill: self.remote_prefill,
             excluded: &[],
+            holders: None,
         }
     }
 }
@@ -350,6 +360,7 @@ fn demand(
     Ok(Demand {
         pool,
         model: model.card.display_name.clone(),
+        holders: model.holders(),
         prompts,
     })
 }

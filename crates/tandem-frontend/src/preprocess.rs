@@ -173,6 +173,7 @@ fn prepare(
         eos_token_ids: model.eos_token_ids.clone(),
         mdc_sum: Some(card.mdcsum()),
         cache_salt: sampling.cache_salt().map(str::to_owned),
+        lora_name: card.lora.as_ref().map(|lora| lora.name.clone()),
         priority: sampling.priority,
         ..EngineRequest::default()
     };

@@ -2,7 +2,7 @@
 
 mod factory;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -93,6 +93,8 @@ pub(crate) struct WorkerChoice<'a> {
     pub remote_prefill: bool,
     /// Workers that must not be chosen.
     pub excluded: &'a [u64],
+    /// The only ones that may: those with the adapter that is asked for.
+    pub holders: Option<&'a HashSet<u64>>,
 }
 
 impl NoChoice {
@@ -220,7 +222,7 @@ impl WorkerPool {
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Chosen, NoChoice> {
         let instances = self.instances.current();
-        let candidates = self.free(&instances, choice.excluded, eligible)?;
+        let candidates = self.free(&instances, &choice, eligible)?;
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}:{number}", choice.request_id);
         let request = SelectRequest {
@@ -263,7 +265,7 @@ impl WorkerPool {
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Instance, NoChoice> {
         let instances = self.instances.current();
-        let candidates = self.free(&instances, choice.excluded, eligible)?;
+        let candidates = self.free(&instances, &choice, eligible)?;
         let request = SelectRequest {
             id: choice.request_id,
             prompt: choice.prompt,
@@ -311,12 +313,13 @@ impl WorkerPool {
     fn free(
         &self,
         instances: &Instances,
-        excluded: &[u64],
+        choice: &WorkerChoice<'_>,
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Vec<WorkerCandidate>, NoChoice> {
         let eligible = instances.values().filter(|instance| eligible(instance));
         let ids = eligible.map(|instance| instance.instance_id);
-        self.without_busy(self.candidates(ids, excluded))
+        let holds = |id: &u64| choice.holders.is_none_or(|holders| holders.contains(id));
+        self.without_busy(self.candidates(ids.filter(holds), choice.excluded))
     }
 
     /// Those of `candidates` that are not busy.

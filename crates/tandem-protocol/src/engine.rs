@@ -51,6 +51,9 @@ pub struct EngineRequest {
     /// ignores it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_salt: Option<String>,
+    /// LoRA adapter that answers. Not known to Dynamo 0.6.1, which ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora_name: Option<String>,
     /// Which requests go first, the lower ones, for engines that know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,

@@ -49,6 +49,11 @@ impl EndpointId {
         format!("{MODEL_CARD_ROOT}/{self}/{instance_id:x}")
     }
 
+    /// Key of the model card of an adapter of one instance; `slug` is the card's.
+    pub fn adapter_card_key(&self, instance_id: u64, slug: &str) -> String {
+        format!("{}/{slug}", self.model_card_key(instance_id))
+    }
+
     /// Key of the router `router_id` for this component.
     pub fn kv_router_key(&self, router_id: &str) -> String {
         format!(
@@ -176,7 +181,10 @@ mod tests {
         );
         let card = endpoint.model_card_key(31);
         assert_eq!(card, "v1/mdc/dynamo/backend/generate/1f");
-        assert_eq!(EndpointId::from_key(&card), Some((endpoint, 31)));
+        assert_eq!(EndpointId::from_key(&card), Some((endpoint.clone(), 31)));
+        let adapter = endpoint.adapter_card_key(31, "my-lora");
+        assert_eq!(adapter, "v1/mdc/dynamo/backend/generate/1f/my-lora");
+        assert_eq!(EndpointId::from_key(&adapter), Some((endpoint, 31)));
     }
 
     #[test]

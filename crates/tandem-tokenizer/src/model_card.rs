@@ -232,6 +232,20 @@ impl ModelCard {
         })
     }
 
+    /// The card of the same model with the adapter `name`, which becomes the model's name.
+    #[must_use]
+    pub fn with_adapter(&self, name: &str) -> Self {
+        Self {
+            display_name: name.to_owned(),
+            slug: slug(name),
+            lora: Some(LoraInfo {
+                name: name.to_owned(),
+                extra: Map::new(),
+            }),
+            ..self.clone()
+        }
+    }
+
     /// Identifies everything that affects how requests are prepared; sent with each request.
     pub fn mdcsum(&self) -> String {
         let mut hasher = blake3::Hasher::new();

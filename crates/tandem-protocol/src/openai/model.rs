@@ -25,6 +25,9 @@ pub struct Model {
     /// Longest prompt plus answer in tokens, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_window: Option<u32>,
+    /// The model that it is an adapter of, as vLLM lists it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 impl ModelList {
@@ -46,6 +49,7 @@ impl Model {
             created,
             owned_by: "tandem".to_owned(),
             context_window: None,
+            parent: None,
         }
     }
 }
