@@ -1,6 +1,7 @@
 //! An engine's process, with all that it starts: a group that ends together, also if this process is
 //! killed.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use tracing::{info, warn};
 
 use super::launch::Flags;
 
-/// Becomes the engine, and leaves somebody in its group who kills the group when the standard input
-/// ends: this process holds its other end, and the system closes that whatever becomes of us.
+/// Becomes the engine, and leaves somebody in its group who removes the directory of its sockets and
+/// kills the group when the standard input ends: this process holds its other end, and the system
+/// closes that whatever becomes of us.
 ///
 /// Signals are for the engine; the one who watches must not die of them before it.
 const SCRIPT: &str = r#"
-command=$1 extra=$2
-shift 2
+command=$1 extra=$2 directory=$3
+shift 3
 exec 3<&0 </dev/null
-(trap '' TERM INT HUP; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+(trap '' TERM INT HUP; read -r _ <&3; rm -rf -- "$directory"; kill -KILL 0) >/dev/null 2>&1 &
 exec 3<&-
 eval "exec $command \"\$@\" $extra"
 "#;
@@ -38,15 +40,16 @@ pub(super) struct EngineProcess {
 
 impl EngineProcess {
     /// Starts `command` with `flags`, then the words of `extra`; what it writes is logged by tasks
-    /// of `tasks`.
+    /// of `tasks`. If this process is killed, `directory` is removed.
     pub(super) fn start(
-        command: &str,
+        (command, extra): (&str, &str),
         flags: &Flags,
-        extra: &str,
+        directory: &Path,
         tasks: &Lifecycle,
     ) -> std::io::Result<Self> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "sh", command, extra])
+            .arg(directory)
             .args(&flags.arguments)
             .envs(flags.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())

@@ -136,7 +136,7 @@ fn launch(
     }
     let command = options.command.as_deref().or(dialect.command());
     let command = command.ok_or(ExternalError::NoCommand(dialect.name()))?;
-    let process = EngineProcess::start(command, &flags, &options.extra_args, tasks)
+    let process = EngineProcess::start((command, &options.extra_args), &flags, directory, tasks)
         .map_err(ExternalError::Start)?;
     Ok((process, sockets))
 }

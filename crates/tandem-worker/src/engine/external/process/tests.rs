@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::*;
 
-fn start(command: &str, arguments: &[&str]) -> EngineProcess {
+fn start(command: &str, arguments: &[&str], directory: &Path) -> EngineProcess {
     let flags = Flags {
         arguments: arguments
             .iter()
@@ -12,7 +12,7 @@ fn start(command: &str, arguments: &[&str]) -> EngineProcess {
         variables: vec![("GREETING", "hello world".to_owned())],
         files: Vec::new(),
     };
-    EngineProcess::start(command, &flags, "", &Lifecycle::new()).unwrap()
+    EngineProcess::start((command, ""), &flags, directory, &Lifecycle::new()).unwrap()
 }
 
 fn exists(pid: &str) -> bool {
@@ -43,14 +43,19 @@ async fn words_and_variables_arrive_as_they_are() {
         r#"sh -c 'printf "%s|" "$GREETING" "$@" > {0}; echo >> {0}' sh"#,
         path.display()
     );
-    let mut engine = start(&script, &["a b", "$HOME", "\"quoted\"", "'"]);
+    let mut engine = start(
+        &script,
+        &["a b", "$HOME", "\"quoted\"", "'"],
+        directory.path(),
+    );
     assert!(engine.ended().await.unwrap().success());
     assert_eq!(read(&path).await, "hello world|a b|$HOME|\"quoted\"|'|\n");
 }
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_ends_at_once() {
-    let mut engine = start("/no/such/engine", &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut engine = start("/no/such/engine", &[], directory.path());
     assert_eq!(engine.ended().await.unwrap().code(), Some(127));
 }
 
@@ -61,7 +66,7 @@ async fn stubborn(directory: &Path, signals: &str) -> (EngineProcess, Vec<String
         r#"sh -c 'trap "" {signals}; sleep 1000 & echo "$$ $!" > {}; wait; wait' sh"#,
         path.display()
     );
-    let engine = start(&script, &[]);
+    let engine = start(&script, &[], directory);
     let pids = read(&path).await;
     let pids: Vec<String> = pids.split_whitespace().map(str::to_owned).collect();
     assert!(pids.iter().all(|pid| exists(pid)), "{pids:?}");
@@ -92,4 +97,5 @@ async fn whoever_watches_kills_the_engine_when_nobody_holds_its_lifeline() {
     drop(engine._lifeline.take());
     assert!(!engine.ended().await.unwrap().success());
     eventually("all are gone", || !pids.iter().any(|pid| exists(pid))).await;
+    assert!(!directory.path().exists());
 }
