@@ -28,8 +28,11 @@ pub(super) struct Grammars {
     /// The tokenizer's vocabulary, made ready when it is first needed.
     factory: OnceLock<Result<ParserFactory, String>>,
     /// Those that were used last, the newest first.
-    compiled: Mutex<VecDeque<(u128, Matcher)>>,
+    compiled: Mutex<VecDeque<(u128, Arc<Compiled>)>>,
 }
+
+/// What became of a form; whoever asks meanwhile waits for it.
+type Compiled = OnceLock<Result<Mutex<Matcher>, EngineError>>;
 
 /// How far an answer has come in its grammar.
 pub(super) struct Guide {
@@ -62,10 +65,11 @@ impl Grammars {
         limits: &Limits,
     ) -> Result<Guide, EngineError> {
         let key = xxh3_128(form.to_string().as_bytes());
-        let known = self.known(key);
-        let mut matcher = match known {
-            Some(matcher) => matcher,
-            None => self.compile(key, form, limits)?,
+        let place = self.place(key);
+        let compiled = place.get_or_init(|| self.compile(form, limits).map(Mutex::new));
+        let mut matcher = match compiled {
+            Ok(matcher) => matcher.lock().deep_clone(),
+            Err(error) => return Err(error.clone()),
         };
         matcher
             .consume_tokens(said)
@@ -76,16 +80,19 @@ impl Grammars {
         })
     }
 
-    fn known(&self, key: u128) -> Option<Matcher> {
+    /// Where what is compiled under `key` is, or will be.
+    fn place(&self, key: u128) -> Arc<Compiled> {
         let mut compiled = self.compiled.lock();
-        let place = compiled.iter().position(|(other, _)| *other == key)?;
-        let entry = compiled.remove(place)?;
-        let matcher = entry.1.deep_clone();
+        let known = compiled.iter().position(|(other, _)| *other == key);
+        let entry = known.and_then(|place| compiled.remove(place));
+        let entry = entry.unwrap_or_else(|| (key, Arc::default()));
+        let place = Arc::clone(&entry.1);
+        compiled.truncate(KEPT - 1);
         compiled.push_front(entry);
-        Some(matcher)
+        place
     }
 
-    fn compile(&self, key: u128, form: &Value, limits: &Limits) -> Result<Matcher, EngineError> {
+    fn compile(&self, form: &Value, limits: &Limits) -> Result<Matcher, EngineError> {
         let invalid = |error: &dyn fmt::Display| {
             EngineError::Invalid(format!("the answer cannot have this form: {error}"))
         };
@@ -97,13 +104,10 @@ impl Grammars {
             .as_ref()
             .map_err(|error| EngineError::Failed(error.clone()))?;
         let matcher = Matcher::new(factory.create_parser(grammar));
-        if let Some(error) = matcher.get_error() {
-            return Err(invalid(&error));
+        match matcher.get_error() {
+            Some(error) => Err(invalid(&error)),
+            None => Ok(matcher),
         }
-        let mut compiled = self.compiled.lock();
-        compiled.truncate(KEPT - 1);
-        compiled.push_front((key, matcher.deep_clone()));
-        Ok(matcher)
     }
 }
 

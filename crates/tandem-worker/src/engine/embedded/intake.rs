@@ -69,8 +69,10 @@ impl Intake {
             return outputs(Err(error));
         }
         let intake = Arc::clone(self);
+        let waiting = self.status.wait();
         let work = tokio::task::spawn_blocking(move || {
             let guide = intake.guide(&request)?;
+            drop(waiting);
             start(&intake, request, guide)
         });
         let work = work.map(|done| match done {

@@ -33,14 +33,30 @@ pub(super) enum Command {
 /// What the engine's thread tells others.
 #[derive(Debug, Default)]
 pub(super) struct Status {
-    /// Requests that were sent and do not run yet. One number, since a request on its way from
-    /// the channel to the scheduler must never be missing.
+    /// Requests that do not run yet. One number, since a request on its way from the channel to the
+    /// scheduler must never be missing.
     pub(super) queued: AtomicUsize,
     pub(super) running: AtomicUsize,
     pub(super) counters: Mutex<EngineCounters>,
 }
 
+/// A request that waits before it is sent. Dropping it says that it waits no more.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Status>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Status {
+    /// Counts a request that cannot be sent yet.
+    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self))
+    }
+
     /// Counts a prompt that is computed here although another worker has it.
     pub(super) fn fall_back(&self, reason: &'static str) {
         let mut counters = self.counters.lock();
