@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter_files import write_adapter
 from cluster import CHAT, Cluster, Node, body, eventually, wait_for_instances
 from fleet import children, gone
 from prompts import long_text
@@ -40,7 +41,7 @@ def vllm(request: pytest.FixtureRequest) -> Path:
 class Pair:
     """A prefill worker, a decode worker, a frontend that uses both, and one that does not."""
 
-    def __init__(self, cluster: Cluster, vllm: Path) -> None:
+    def __init__(self, cluster: Cluster, vllm: Path, adapter: Path) -> None:
         cluster.env |= {
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -58,6 +59,7 @@ class Pair:
             *("--engine", "vllm", "--engine-command", command),
             *("--engine-args", "--dtype bfloat16"),
             *("--enforce-eager", "--block-size", str(BLOCK), "--kv-blocks", "1024"),
+            *("--lora-modules", f"poet={adapter}"),
             *("--connector", "nixl", "--kv-buffer-device", "cpu", "--kv-lease", str(LEASE)),
         )
         self.prefill = cluster.worker("--is-prefill-worker", *flags)
@@ -86,7 +88,7 @@ def memory(node: Node) -> int:
 
 @pytest.fixture(scope="module")
 def pair(cluster: Cluster, vllm: Path) -> Iterator[Pair]:
-    yield Pair(cluster, vllm)
+    yield Pair(cluster, vllm, write_adapter(cluster.directory / "poet", seed=1))
 
 
 def text_of(answer: Response) -> str:
@@ -142,11 +144,23 @@ def test_a_prompt_that_is_cached_is_routed_and_answered_soon(pair: Pair) -> None
     assert ratio >= 5
 
 
-def found(node: Node, text: str) -> int:
+def found(node: Node, text: str, **members) -> int:
     """Blocks of a prompt that the router finds."""
     mark = node.log.mark()
-    assert ask(node, text, 1).status == 200
+    assert ask(node, text, 1, **members).status == 200
     return max(blocks for _, blocks in node.selections(mark))
+
+
+def test_an_adapter_is_a_model_of_its_own(pair: Pair) -> None:
+    text = long_text("rose")
+    plain = text_of(ask(pair.local, text))
+    assert found(pair.local, text, model="poet") == 0, "blocks of the model are none of the adapter's"
+    eventually(lambda: found(pair.local, text, model="poet") > 0)
+    adapted = text_of(ask(pair.local, text, model="poet", cache_salt="alone"))
+    assert adapted != plain
+    remote = pair.decode.figure("remote_prefills_total")
+    assert text_of(ask(pair.frontend, text, model="poet", cache_salt="apart")) == adapted
+    assert pair.decode.figure("remote_prefills_total") == remote + 1
 
 
 def test_blocks_are_not_read_after_the_lease(pair: Pair) -> None:

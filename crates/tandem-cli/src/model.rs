@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use tandem_tokenizer::HubOptions;
-use tandem_tokenizer::hub::{self, DownloadEvent, OnProgress};
+use tandem_tokenizer::hub::{self, DownloadEvent, HubFiles, OnProgress};
 use tandem_tokenizer::model_card::{CardSettings, ModelType, RuntimeConfig};
+use tandem_worker::engine::LoraModule;
 use tandem_worker::engine::embedded::Quantization;
 
 use crate::args::CacheArgs;
@@ -27,15 +28,57 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "NAME")]
     served_model_name: Option<String>,
 
+    /// LoRA adapters of the model, as PEFT saves them: directories, or adapters on the hub. Requests
+    /// whose model is NAME are answered with it
+    #[arg(
+        long,
+        value_name = "NAME=PATH_OR_HUB_ID",
+        num_args = 1..,
+        value_parser = lora_module
+    )]
+    lora_modules: Vec<(String, String)>,
+
     #[command(flatten)]
     hub: HubArgs,
 }
 
+fn lora_module(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !source.is_empty() => {
+            Ok((name.to_owned(), source.to_owned()))
+        }
+        _ => Err("must be NAME=PATH or NAME=ORG/ADAPTER".to_owned()),
+    }
+}
+
 impl ModelArgs {
+    /// Whether the model has adapters.
+    pub(crate) fn wants_adapters(&self) -> bool {
+        !self.lora_modules.is_empty()
+    }
+
+    /// The adapters' files, of a model that is served as `model`.
+    pub(crate) async fn adapters(&self, model: &str) -> Result<Vec<LoraModule>> {
+        let mut modules: Vec<LoraModule> = Vec::new();
+        for (name, source) in &self.lora_modules {
+            if name == model || modules.iter().any(|module| module.name == *name) {
+                bail!("--lora-modules: there is more than one model {name:?}");
+            }
+            let directory = resolve(source, &self.hub, HubFiles::Adapter)
+                .await
+                .with_context(|| format!("--lora-modules {name}"))?;
+            modules.push(LoraModule {
+                name: name.clone(),
+                directory,
+            });
+        }
+        Ok(modules)
+    }
+
     /// The directory of the model's files.
     pub(crate) async fn directory(&self, cache: &CacheArgs) -> Result<PathBuf> {
         match &self.model {
-            Some(model) => resolve(model, &self.hub).await,
+            Some(model) => resolve(model, &self.hub, HubFiles::Model).await,
             None => {
                 let cache = cache.directory();
                 tokio::task::spawn_blocking(move || NANO_CHAT.unpack(&cache)).await?
@@ -123,8 +166,8 @@ struct HubArgs {
     hf_offline: bool,
 }
 
-/// The directory of the model that the user named: a path, or a hub id.
-async fn resolve(model: &str, args: &HubArgs) -> Result<PathBuf> {
+/// The directory of the model or adapter that the user named: a path, or a hub id.
+async fn resolve(model: &str, args: &HubArgs, files: HubFiles) -> Result<PathBuf> {
     let home = args
         .hf_home
         .clone()
@@ -139,7 +182,7 @@ async fn resolve(model: &str, args: &HubArgs) -> Result<PathBuf> {
         endpoint: args.hf_endpoint.clone(),
         token: args.token(home.as_deref())?,
         offline: args.hf_offline,
-        weights: true,
+        files,
         first_pause: HubOptions::FIRST_PAUSE,
     };
     Ok(hub::resolve(model, &options, progress_bars()).await?)

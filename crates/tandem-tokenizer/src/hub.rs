@@ -1,7 +1,7 @@
 //! What a user calls a model to a directory on this machine.
 //!
 //! A directory is taken as it is, and a GGUF file stands for the directory that it is in. Anything else of the form `org/name` or `org/name@revision` is
-//! a model of a Hugging Face hub: it is fetched into the hub cache that all tools share, and found
+//! a model or an adapter of a Hugging Face hub: it is fetched into the hub cache that all tools share, and found
 //! there again without a network.
 
 mod backoff;
@@ -17,8 +17,6 @@ use serde::Deserialize;
 
 use crate::{Error, HubError};
 
-/// Files that every model must have.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// Names the files of weights that are split.
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 /// Weights in one file.
@@ -36,10 +34,31 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// Whether to use the cache only: `$HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// Whether weights are needed, or only what a frontend reads.
-    pub weights: bool,
+    /// Which files are needed.
+    pub files: HubFiles,
     /// Pause before a failed request is made again. It doubles with each failure in a row.
     pub first_pause: Duration,
+}
+
+/// Which files of a repository are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HubFiles {
+    /// What a frontend reads of a model.
+    Text,
+    /// All of a model.
+    Model,
+    /// A LoRA adapter, as PEFT saves it.
+    Adapter,
+}
+
+impl HubFiles {
+    /// Those that must be there, beside the weights of a model.
+    const fn needed(self) -> [&'static str; 2] {
+        match self {
+            Self::Text | Self::Model => ["config.json", "tokenizer.json"],
+            Self::Adapter => ["adapter_config.json", "adapter_model.safetensors"],
+        }
+    }
 }
 
 impl HubOptions {
@@ -100,14 +119,14 @@ pub async fn resolve(
         _ => path,
     };
     if directory.is_dir() {
-        check_directory(directory, options.weights)?;
+        check_directory(directory, options.files)?;
         return Ok(directory.to_owned());
     }
     let id = ModelId::parse(model).ok_or_else(|| HubError::NoSuchDirectory {
         model: model.to_owned(),
     })?;
     let cached = download::cached(&id, options);
-    let complete = cached.filter(|directory| check_directory(directory, options.weights).is_ok());
+    let complete = cached.filter(|directory| check_directory(directory, options.files).is_ok());
     if options.offline {
         let missing = || HubError::NotCached {
             model: id.text.clone(),
@@ -121,12 +140,12 @@ pub async fn resolve(
     }
 }
 
-/// Checks that a model directory has what is needed, weights included if asked for.
+/// Checks that a directory has what is needed.
 ///
 /// # Errors
 /// Names the first file that is missing.
-pub fn check_directory(directory: &Path, weights: bool) -> Result<(), Error> {
-    let has_gguf = has_gguf(directory);
+pub fn check_directory(directory: &Path, files: HubFiles) -> Result<(), Error> {
+    let has_gguf = files != HubFiles::Adapter && has_gguf(directory);
     let missing = |file: &str| {
         let (directory, file) = (directory.to_owned(), file.to_owned());
         if has_gguf {
@@ -136,10 +155,10 @@ pub fn check_directory(directory: &Path, weights: bool) -> Result<(), Error> {
         }
     };
     let absent = |file: &str| !directory.join(file).is_file();
-    if let Some(file) = NEEDED.into_iter().find(|file| absent(file)) {
+    if let Some(file) = files.needed().into_iter().find(|file| absent(file)) {
         return Err(missing(file));
     }
-    if !weights || !absent(WEIGHTS) {
+    if files != HubFiles::Model || !absent(WEIGHTS) {
         return Ok(());
     }
     if absent(WEIGHTS_INDEX) {

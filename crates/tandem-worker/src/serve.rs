@@ -116,9 +116,11 @@ impl RunningWorker {
             .requests
             .serve(&snapshot_endpoint, worker_id, snapshots)
             .await?;
+        let adapters = engine.info().adapters.clone();
         let generator = Arc::new(Generator {
             engine: Arc::clone(&engine),
             role,
+            adapters: adapters.clone(),
         });
         let generate = planes
             .requests
@@ -137,22 +139,29 @@ impl RunningWorker {
         let available = engine.available();
         publish_events(engine, &endpoint, &planes, &lifecycle);
 
-        // The snapshot endpoint and the card come first: whoever sees the instance finds both.
+        // The snapshot endpoint and the cards come first: whoever sees the instance finds them.
         let card = ModelCard {
             model_type: role.model_type(),
             ..card
         };
-        let records = vec![
+        let mut records = vec![
             (
                 snapshot_endpoint.instance_key(worker_id),
                 snapshot.instance(&snapshot_endpoint, worker_id).to_json(),
             ),
             (endpoint.model_card_key(worker_id), json(&card)),
-            (
-                endpoint.instance_key(worker_id),
-                generate.instance(&endpoint, worker_id).to_json(),
-            ),
         ];
+        records.extend(adapters.iter().map(|name| {
+            let card = card.with_adapter(name);
+            (
+                endpoint.adapter_card_key(worker_id, &card.slug),
+                json(&card),
+            )
+        }));
+        records.push((
+            endpoint.instance_key(worker_id),
+            generate.instance(&endpoint, worker_id).to_json(),
+        ));
         let registration = Registration::new(Arc::clone(&planes.discovery), records).await?;
         let registration = Arc::new(registration);
         lifecycle.spawn(Arc::clone(&registration).follow(available));
@@ -208,11 +217,13 @@ fn json(value: &impl Serialize) -> Bytes {
 struct Generator {
     engine: Arc<dyn Engine>,
     role: WorkerRole,
+    /// Names of the engine's LoRA adapters.
+    adapters: Vec<String>,
 }
 
 impl Handler for Generator {
     fn handle(&self, request: Request) -> BoxStream<'static, Bytes> {
-        let engine_request: EngineRequest = match serde_json::from_slice(&request.body) {
+        let mut engine_request: EngineRequest = match serde_json::from_slice(&request.body) {
             Ok(engine_request) => engine_request,
             Err(error) => {
                 warn!(request_id = request.id, %error, "received a request that does not decode");
@@ -222,6 +233,10 @@ impl Handler for Generator {
                 );
             }
         };
+        // Dynamo's frontends say it with the model's name alone.
+        if engine_request.lora_name.is_none() && self.adapters.contains(&engine_request.model) {
+            engine_request.lora_name = Some(engine_request.model.clone());
+        }
         if let Err(error) = self.engine.check(&engine_request) {
             return failed(error.kind(), error.to_string());
         }

@@ -232,6 +232,10 @@ struct SystemArgs {
 /// Runs until a signal asks to stop.
 pub(crate) fn run(args: &WorkerCommandArgs) -> Result<()> {
     args.engine.check()?;
+    let has_adapters = matches!(args.engine.engine, EngineKind::Embedded | EngineKind::Vllm);
+    if args.model.wants_adapters() && !has_adapters {
+        bail!("--lora-modules is for the embedded engine and vLLM");
+    }
     let tiers = args.tiers.config(&args.cache);
     args.external
         .check(&args.engine, tiers.host_bytes > 0 || tiers.disk.is_some())?;
@@ -361,7 +365,8 @@ async fn launch(
     let settings = crate::model::card_settings(&name, block_size);
     let card = ModelCard::from_dir(&directory, settings)?;
     let role = args.role();
-    let external = args.external(&directory, &card);
+    let adapters = args.model.adapters(&name).await?;
+    let external = args.external(&directory, &card, &adapters);
     let transfer = args.engine.connector() != Connector::Null;
     if role == WorkerRole::Prefill && !transfer {
         warn!("this prefill worker hands no KV blocks over: decode workers compute every prompt");
@@ -375,6 +380,7 @@ async fn launch(
         transfer,
         engine: EmbeddedConfig {
             tiers: args.tiers.config(&args.cache),
+            adapters,
             ..args.engine.config()?
         },
         mock: args.engine.mock(),

@@ -10,7 +10,7 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use super::backoff::{Backoff, Failed};
 use super::transfer::{PATIENCE, Transfer, TransferError};
-use super::{HubOptions, ModelId, NEEDED, OnProgress, WEIGHTS, WEIGHTS_INDEX, shards};
+use super::{HubFiles, HubOptions, ModelId, OnProgress, WEIGHTS, WEIGHTS_INDEX, shards};
 use crate::HubError;
 
 /// Files that are fetched if the model has them.
@@ -26,7 +26,7 @@ const OPTIONAL: [&str; 5] = [
 pub(super) fn cached(id: &ModelId, options: &HubOptions) -> Option<PathBuf> {
     let config = Cache::new(options.cache.clone())
         .repo(repo(id))
-        .get(NEEDED[0])?;
+        .get(options.files.needed()[0])?;
     config.parent().map(PathBuf::from)
 }
 
@@ -51,17 +51,19 @@ pub(super) async fn fetch(
             .any(|sibling| sibling.rfilename == file)
     };
     let mut directory = PathBuf::new();
-    for file in NEEDED {
+    for file in options.files.needed() {
         if !has(file) {
             return Err(download.incomplete(file));
         }
         let path = download.file(file, &info.sha).await?;
         directory = path.parent().map(PathBuf::from).unwrap_or_default();
     }
-    for file in OPTIONAL.into_iter().filter(|file| has(file)) {
-        download.file(file, &info.sha).await?;
+    if options.files != HubFiles::Adapter {
+        for file in OPTIONAL.into_iter().filter(|file| has(file)) {
+            download.file(file, &info.sha).await?;
+        }
     }
-    if options.weights {
+    if options.files == HubFiles::Model {
         for file in download.weights(has, &info.sha).await? {
             download.file(&file, &info.sha).await?;
         }

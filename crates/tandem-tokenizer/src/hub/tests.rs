@@ -193,7 +193,7 @@ fn options(cache: &Path, endpoint: &str) -> HubOptions {
         endpoint: endpoint.to_owned(),
         token: None,
         offline: false,
-        weights: true,
+        files: HubFiles::Model,
         first_pause: Duration::from_millis(1),
     }
 }
@@ -257,7 +257,7 @@ async fn a_gguf_file_needs_company() {
     let hint = "config.json is missing; put config.json and tokenizer.json of the model that the \
                 GGUF file was made of beside it";
     assert!(error.ends_with(hint), "{error}");
-    for needed in NEEDED {
+    for needed in HubFiles::Model.needed() {
         std::fs::write(directory.path().join(needed), "{}").unwrap();
     }
     assert_eq!(find().await.unwrap(), directory.path());
@@ -320,10 +320,10 @@ async fn split_weights_come_whole_and_only_if_needed() {
     let cache = tempfile::tempdir().unwrap();
     let (_hub, endpoint, _server) = serve(&SHARDED, None).await;
     let mut options = options(cache.path(), &endpoint);
-    options.weights = false;
+    options.files = HubFiles::Text;
     let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
     assert!(!directory.join("model-1.safetensors").exists());
-    options.weights = true;
+    options.files = HubFiles::Model;
     let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
     assert_eq!(
         std::fs::read_to_string(directory.join("model-2.safetensors")).unwrap(),
@@ -374,8 +374,8 @@ async fn faulty(cache: &Path, faults: &[Fault]) -> (Arc<Hub>, HubOptions, JoinSe
         .map(|i| u8::try_from(i % 251).unwrap())
         .collect();
     let files = BTreeMap::from([
-        (NEEDED[0], Bytes::from("{}")),
-        (NEEDED[1], Bytes::from("{}")),
+        ("config.json", Bytes::from("{}")),
+        ("tokenizer.json", Bytes::from("{}")),
         (WEIGHTS, Bytes::from(weights)),
     ]);
     let (hub, endpoint, server) = serve_bytes(files, None).await;
@@ -501,4 +501,32 @@ fn ids_are_told_from_paths() {
     check("../tiny", None);
     check("tiny", None);
     check("a/b/c", None);
+}
+
+#[tokio::test]
+async fn an_adapter_has_files_of_its_own() {
+    let cache = tempfile::tempdir().unwrap();
+    let files = [
+        ("adapter_config.json", "{}"),
+        ("adapter_model.safetensors", "weights"),
+        ("tokenizer_config.json", "{}"),
+    ];
+    let (_hub, endpoint, server) = serve(&files, None).await;
+    let mut options = options(cache.path(), &endpoint);
+    options.files = HubFiles::Adapter;
+    let directory = resolve("org/tiny", &options, quiet()).await.unwrap();
+    assert!(directory.join("adapter_model.safetensors").is_file());
+    assert!(!directory.join("tokenizer_config.json").exists());
+    // It is found again without a network, and as a directory.
+    drop(server);
+    options.offline = true;
+    assert_eq!(
+        resolve("org/tiny", &options, quiet()).await.unwrap(),
+        directory
+    );
+    let path = directory.to_str().unwrap();
+    assert_eq!(resolve(path, &options, quiet()).await.unwrap(), directory);
+    options.files = HubFiles::Model;
+    let error = resolve(path, &options, quiet()).await.unwrap_err();
+    assert!(error.to_string().contains("config.json"), "{error}");
 }

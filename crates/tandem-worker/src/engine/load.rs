@@ -19,6 +19,8 @@ pub struct EngineInfo {
     pub max_batched_tokens: usize,
     /// Tokens that end a sequence if the request names none.
     pub eos_token_ids: Vec<u32>,
+    /// Names of its LoRA adapters.
+    pub adapters: Vec<String>,
 }
 
 /// How busy an engine is, or one of its data-parallel ranks.

@@ -4,6 +4,7 @@ pub mod embedded;
 mod error;
 pub mod external;
 mod load;
+mod lora;
 pub mod mock;
 mod offloading;
 
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 pub use error::EngineError;
 pub use load::{EngineCounters, EngineInfo, EngineLoad};
+pub use lora::LoraModule;
 pub use offloading::offloading_connector_config;
 
 /// The answer to a request, as it comes.

@@ -2,6 +2,7 @@
 //! registers.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod adapters;
 mod architectures;
 mod disaggregation;
 mod equality;

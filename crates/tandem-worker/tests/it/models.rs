@@ -37,6 +37,15 @@ pub(crate) fn logits(directory: &Path, config: &EmbeddedConfig, prompt: &[u32]) 
 
 /// The logits after `prompt`.
 pub(crate) fn logits_of(decoder: &Decoder, prompt: &[u32]) -> Vec<f32> {
+    adapted_logits(decoder, None, prompt)
+}
+
+/// The logits after `prompt`, with an adapter.
+pub(crate) fn adapted_logits(
+    decoder: &Decoder,
+    adapter: Option<usize>,
+    prompt: &[u32],
+) -> Vec<f32> {
     let compute = Compute::new(2).unwrap();
     let shape = decoder.kv_shape(16);
     let blocks = BlockPool::new(8).allocate(8).unwrap();
@@ -46,13 +55,14 @@ pub(crate) fn logits_of(decoder: &Decoder, prompt: &[u32]) -> Vec<f32> {
         tokens: prompt,
         start: 0,
         row: 0,
+        adapter,
         blocks: &blocks,
         wanted: 1,
     });
     compute.run(|| decoder.forward(&compute, &batch, &mut store))
 }
 
-fn assert_close(found: &[f32], expected: &[f32], name: &str) {
+pub(crate) fn assert_close(found: &[f32], expected: &[f32], name: &str) {
     for (token, (found, expected)) in found.iter().zip(expected).enumerate() {
         let error = (found - expected).abs();
         assert!(

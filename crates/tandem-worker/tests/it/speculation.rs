@@ -77,7 +77,7 @@ async fn sampled_answers_are_the_same_in_company_and_after_preemption() {
 async fn right_guesses_save_steps_and_their_blocks_are_reused() {
     // This model soon repeats itself.
     let first = variants(&prompt(30, 1), 100)[0].clone();
-    let expect = equality::reference(&[first.clone()]).await;
+    let expect = equality::reference(std::slice::from_ref(&first)).await;
     let engine = engine(guessing(config()));
     let found = answer(engine.submit(first.clone())).await;
     assert_eq!(found, expect[0]);

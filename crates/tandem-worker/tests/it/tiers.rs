@@ -71,7 +71,7 @@ fn figures(engine: &EmbeddedEngine, tier: StorageTier) -> TierFigures {
 }
 
 /// Waits until `blocks` are on disk: they are written behind the answers.
-async fn on_disk(engine: &EmbeddedEngine, blocks: usize) {
+pub(crate) async fn on_disk(engine: &EmbeddedEngine, blocks: usize) {
     let deadline = tokio::time::Instant::now() + LONG;
     while figures(engine, StorageTier::Disk).blocks < blocks {
         assert!(

@@ -20,6 +20,7 @@ use tandem_runtime::messaging::MemoryMessaging;
 use tandem_runtime::request_plane::MemoryRequestPlane;
 use tandem_semantic_router::RouterConfig;
 use tandem_tokenizer::ModelCard;
+use tandem_worker::engine::LoraModule;
 use tandem_worker::engine::embedded::EmbeddedConfig;
 use tandem_worker::{ComponentMetrics, Planes, Worker, WorkerOptions, WorkerRole};
 use tracing::warn;
@@ -77,7 +78,9 @@ pub(super) async fn start(args: &UpArgs, listeners: Listeners) -> Result<Stack> 
         namespace: None,
     };
     let frontend = Frontend::start(&args.frontend, frontend_planes, &mut registry, &plane);
-    let workers = launch_workers(args, &directory, &card, &discovery, &planes);
+    let adapters = args.model.adapters(&name).await?;
+    let model = (&*directory, &card, &*adapters);
+    let workers = launch_workers(args, model, &discovery, &planes);
     let classifier = load_classifier(&cache);
     let (workers, classifier) = tokio::try_join!(workers, classifier)?;
     let engines = workers
@@ -211,8 +214,7 @@ fn router_config(args: &UpArgs, model: &str) -> Result<RouterConfig> {
 
 async fn launch_workers(
     args: &UpArgs,
-    directory: &Path,
-    card: &ModelCard,
+    (directory, card, adapters): (&Path, &ModelCard, &[LoraModule]),
     discovery: &MemoryDiscovery,
     planes: &SharedPlanes,
 ) -> Result<Vec<LaunchedWorker>> {
@@ -232,6 +234,7 @@ async fn launch_workers(
                 device: args.device,
                 threads: args.threads.map(usize::from),
                 quantization: args.quantization.into(),
+                adapters: adapters.to_vec(),
                 kv_blocks: Some(args.kv_blocks),
                 context_length: args.max_model_len,
                 speculation: args.speculative_config,

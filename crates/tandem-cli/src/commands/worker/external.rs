@@ -8,7 +8,7 @@ use tandem_tokenizer::ModelCard;
 use tandem_worker::engine::external::{
     Dialect, EngineAddress, ExternalConfig, KvConnector, LaunchOptions, NixlOptions,
 };
-use tandem_worker::engine::offloading_connector_config;
+use tandem_worker::engine::{LoraModule, offloading_connector_config};
 
 use super::{Connector, EngineArgs, WorkerCommandArgs};
 
@@ -109,7 +109,12 @@ impl ExternalArgs {
 impl WorkerCommandArgs {
     /// The engine outside this process that runs the model in `directory`; `None` if it is one
     /// inside.
-    pub(super) fn external(&self, directory: &Path, card: &ModelCard) -> Option<ExternalConfig> {
+    pub(super) fn external(
+        &self,
+        directory: &Path,
+        card: &ModelCard,
+        adapters: &[LoraModule],
+    ) -> Option<ExternalConfig> {
         let Self {
             engine, external, ..
         } = self;
@@ -142,6 +147,7 @@ impl WorkerCommandArgs {
                 tensor_parallel: engine.tensor_parallel_size,
                 data_parallel: external.data_parallel_size,
                 enforce_eager: engine.enforce_eager,
+                adapters: adapters.to_vec(),
                 speculation: engine.speculative_config.clone(),
                 connector,
                 offloading: offloading_connector_config(&self.tiers.config(&self.cache)),

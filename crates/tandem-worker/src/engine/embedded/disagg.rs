@@ -7,7 +7,9 @@ use tandem_kv_cache::{BlockData, KvShape};
 use tandem_protocol::engine::{EngineOutput, TopLogprob};
 use tokio::sync::oneshot;
 
+use super::adapters::LoadedAdapter;
 use super::sampling::Choice;
+use super::sequence::Sequence;
 
 /// Blocks that came, or the metric label of why they did not.
 pub(super) type FetchResult = Result<Vec<BlockData>, &'static str>;
@@ -19,6 +21,9 @@ pub(super) struct Handoff {
     pub(super) ticket: Ticket,
     first_token: FirstToken,
     pub(super) cached_tokens: usize,
+    /// Digest of the adapter that computed the blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapter: Option<String>,
 }
 
 /// The first token, so that the decode worker need not compute it again.
@@ -37,7 +42,8 @@ pub(super) struct KvIdentity {
 }
 
 /// What a prefill worker answers beside its one token.
-pub(super) fn params(ticket: Ticket, output: &EngineOutput) -> Value {
+pub(super) fn params(ticket: Ticket, output: &EngineOutput, sequence: &Sequence) -> Value {
+    let adapter = sequence.adapter.as_ref();
     let first = |logprobs: &Option<Vec<f64>>| logprobs.as_ref()?.first().copied();
     let top = output.top_logprobs.as_ref().and_then(|all| all.first());
     let handoff = Handoff {
@@ -48,22 +54,24 @@ pub(super) fn params(ticket: Ticket, output: &EngineOutput) -> Value {
             top_logprobs: top.cloned(),
         },
         cached_tokens: output.cached_tokens.unwrap_or(0) as usize,
+        adapter: adapter.map(|adapter| adapter.digest.clone()),
     };
     serde_json::to_value(handoff).expect("plain structs of strings and numbers")
 }
 
 impl Handoff {
-    /// Reads what a prefill worker answered about a prompt of `tokens` tokens. The error is the
-    /// metric label of why it is of no use.
+    /// Reads what a prefill worker answered about a prompt of `tokens` tokens for `adapter`. The
+    /// error is the metric label of why it is of no use.
     pub(super) fn parse(
         params: Value,
         kv: &KvIdentity,
-        tokens: usize,
+        (tokens, adapter): (usize, Option<&LoadedAdapter>),
         vocab_size: usize,
     ) -> Result<Self, &'static str> {
         let handoff: Self = serde_json::from_value(params).map_err(|_| "invalid_params")?;
         let ticket = &handoff.ticket;
-        if ticket.fingerprint != kv.fingerprint {
+        let same_adapter = handoff.adapter.as_ref() == adapter.map(|adapter| &adapter.digest);
+        if ticket.fingerprint != kv.fingerprint || !same_adapter {
             return Err("model_mismatch");
         }
         let sizes_match = ticket.tokens == tokens && ticket.blocks == kv.shape.blocks_for(tokens);

@@ -107,7 +107,9 @@ impl Intake {
         let Some(params) = request.disaggregated_params.take() else {
             return self.run(request, guide, false);
         };
-        match Handoff::parse(params, &self.kv, tokens, self.limits.vocab_size) {
+        let adapter = self.limits.adapters.of(&request)?.map(|adapter| &**adapter);
+        let prompt = (tokens, adapter);
+        match Handoff::parse(params, &self.kv, prompt, self.limits.vocab_size) {
             Ok(handoff) => self.resume(request, guide, handoff),
             Err(reason) => {
                 self.status.fall_back(reason);

@@ -3,6 +3,7 @@
 use tandem_kv_cache::KvShape;
 
 use super::EmbeddedConfig;
+use super::adapters::Adapters;
 use super::model::{ModelConfig, ModelError};
 use super::speculation::Speculation;
 use crate::engine::EngineInfo;
@@ -22,6 +23,7 @@ pub(super) struct Limits {
     pub(super) prefix_reuse: bool,
     pub(super) speculation: Option<Speculation>,
     pub(super) eos_token_ids: Vec<u32>,
+    pub(super) adapters: Adapters,
 }
 
 /// What limits follow from, on the model's side.
@@ -93,6 +95,7 @@ impl Limits {
             max_batched_tokens: config.max_batched_tokens,
             queue: config.queue,
             prefix_reuse: config.prefix_reuse,
+            adapters: Adapters::default(),
             speculation: config.speculation,
             eos_token_ids: model.eos_token_ids.clone(),
         })
@@ -106,6 +109,7 @@ impl Limits {
             context_length: self.context_length,
             max_batched_tokens: self.max_batched_tokens,
             eos_token_ids: self.eos_token_ids.clone(),
+            adapters: self.adapters.names(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! thread (`thread`) batches step by step (`step`) through the model ([`model`]), whose
 //! arithmetic is in `kernel`, or in `cuda` for GPUs. Keys and values live in the blocks of `tandem-kv-cache`.
 
+mod adapters;
 mod blocks;
 mod cuda;
 mod device;
@@ -35,6 +36,7 @@ use tandem_protocol::engine::EngineRequest;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::adapters::Adapters;
 use self::cuda::{CudaDecoder, Gpu};
 use self::disagg::KvIdentity;
 use self::guided::Grammars;
@@ -45,7 +47,7 @@ use self::scheduler::Scheduler;
 use self::step::Model;
 use self::thread::{EngineThread, Status};
 use super::mock::{MockConfig, MockModel};
-use super::{Engine, EngineError, EngineInfo, EngineLoad, Outputs};
+use super::{Engine, EngineError, EngineInfo, EngineLoad, LoraModule, Outputs};
 
 pub use device::{Device, UnknownDevice};
 pub use kernel::{Compute, Quantization};
@@ -60,6 +62,8 @@ pub struct EmbeddedConfig {
     pub threads: Option<usize>,
     /// How weights are rounded when they are loaded.
     pub quantization: Quantization,
+    /// LoRA adapters to load beside the model.
+    pub adapters: Vec<LoraModule>,
     /// Tokens per KV block; a multiple of 16.
     pub block_size: usize,
     /// Most memory for KV blocks. Less is taken if all sequences at full length need less.
@@ -101,6 +105,7 @@ impl Default for EmbeddedConfig {
             device: Device::Cpu,
             threads: None,
             quantization: Quantization::None,
+            adapters: Vec::new(),
             block_size: 16,
             kv_cache_bytes: 1 << 30,
             kv_blocks: None,
@@ -118,12 +123,12 @@ impl Default for EmbeddedConfig {
 }
 
 /// Where a model comes from.
-#[derive(Clone, Copy)]
 struct Origin<'a> {
-    fingerprint: &'a str,
+    fingerprint: String,
     /// Its files, if it has any.
     directory: Option<&'a Path>,
     sampling: SamplingDefaults,
+    adapters: Adapters,
 }
 
 /// Runs a decoder. Dropping it stops it within one step.
@@ -144,18 +149,21 @@ impl EmbeddedEngine {
     pub fn load(directory: &Path, config: EmbeddedConfig) -> Result<Self, ModelError> {
         let compute = Self::compute(&config)?;
         let Device::Cuda(ordinal) = config.device else {
-            let decoder = compute.run(|| {
+            let (decoder, adapters) = compute.run(|| {
                 let model = ModelConfig::read(directory, config.context_length)?;
-                Decoder::load(model, &Weights::open(directory)?, config.quantization)
+                let weights = Weights::open(directory)?;
+                let mut decoder = Decoder::load(model, &weights, config.quantization)?;
+                let adapters = Adapters::load(&mut decoder, &config.adapters)?;
+                Ok::<_, ModelError>((decoder, adapters))
             })?;
-            return Self::run_decoder(decoder, compute, Some(directory), config);
+            return Self::run_decoder((decoder, adapters), compute, Some(directory), config);
         };
         if config.quantization != Quantization::None {
-            return Err(ModelError::Unsupported {
-                feature: "quantization on a GPU",
-                value: format!("{:?}", config.quantization),
-                supported: "none",
-            });
+            let value = format!("{:?}", config.quantization);
+            return Err(only_none("quantization on a GPU", value));
+        }
+        if let Some(module) = config.adapters.first() {
+            return Err(only_none("adapter on a GPU", module.name.clone()));
         }
         let gpu = Gpu::open(ordinal)?;
         let decoder = compute.run(|| {
@@ -178,24 +186,24 @@ impl EmbeddedEngine {
         compute: Compute,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
-        Self::run_decoder(decoder, compute, None, config)
+        Self::run_decoder((decoder, Adapters::default()), compute, None, config)
     }
 
     fn run_decoder(
-        decoder: Decoder,
+        (decoder, adapters): (Decoder, Adapters),
         compute: Compute,
         directory: Option<&Path>,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
         let dimensions = Dimensions::new(decoder.config(), config.block_size);
         let sampling = decoder.config().sampling;
-        let fingerprint = decoder.fingerprint().to_owned();
-        let model = Model::Decoder(Box::new(decoder), compute);
         let origin = Origin {
-            fingerprint: &fingerprint,
+            fingerprint: decoder.fingerprint().to_owned(),
             directory,
             sampling,
+            adapters,
         };
+        let model = Model::Decoder(Box::new(decoder), compute);
         Self::run_model(model, &dimensions, origin, config)
     }
 
@@ -207,13 +215,13 @@ impl EmbeddedEngine {
     ) -> Result<Self, ModelError> {
         let dimensions = Dimensions::new(decoder.config(), config.block_size);
         let sampling = decoder.config().sampling;
-        let fingerprint = decoder.fingerprint().to_owned();
-        let model = Model::Cuda(Box::new(decoder), compute);
         let origin = Origin {
-            fingerprint: &fingerprint,
+            fingerprint: decoder.fingerprint().to_owned(),
             directory: Some(directory),
             sampling,
+            adapters: Adapters::default(),
         };
+        let model = Model::Cuda(Box::new(decoder), compute);
         Self::run_model(model, &dimensions, origin, config)
     }
 
@@ -223,6 +231,9 @@ impl EmbeddedEngine {
         mock: MockConfig,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
+        if let Some(module) = config.adapters.first() {
+            return Err(only_none("adapter of a mock", module.name.clone()));
+        }
         let model = MockModel::read(directory, mock)?;
         let dimensions = Dimensions {
             vocab_size: model.vocab_size,
@@ -237,9 +248,10 @@ impl EmbeddedEngine {
             },
         };
         let origin = Origin {
-            fingerprint: "mock",
+            fingerprint: "mock".to_owned(),
             directory: None,
             sampling: SamplingDefaults::default(),
+            adapters: Adapters::default(),
         };
         Self::run_model(Model::Mock(model), &dimensions, origin, config)
     }
@@ -250,7 +262,10 @@ impl EmbeddedEngine {
         origin: Origin<'_>,
         config: EmbeddedConfig,
     ) -> Result<Self, ModelError> {
-        let limits = Limits::new(&config, dimensions)?;
+        let limits = Limits {
+            adapters: origin.adapters,
+            ..Limits::new(&config, dimensions)?
+        };
         let shape = dimensions.shape;
         let identity = format!("{} {shape:?}", origin.fingerprint);
         let kv = KvIdentity {
@@ -270,8 +285,10 @@ impl EmbeddedEngine {
         });
         let status = Arc::new(Status::default());
         let (commands, received) = std::sync::mpsc::channel();
-        let whose = (&kv, &model, origin.directory);
-        let tiers = Arc::new(tiers::open(&config.tiers, whose, &cache, &commands)?);
+        let whose = (&kv, &model, &limits.adapters);
+        let fingerprint = tiers::fingerprint(&config.tiers, whose, origin.directory)?;
+        let tiers = tiers::open(&config.tiers, (&fingerprint, shape), &cache, &commands)?;
+        let tiers = Arc::new(tiers);
         let thread = EngineThread {
             commands: received,
             status: Arc::clone(&status),
@@ -322,6 +339,14 @@ impl EmbeddedEngine {
     /// [`tandem_kv_cache::transfer::serve`]; `None` without a [`TransferConfig`].
     pub fn leases(&self) -> Option<Arc<LeaseTable>> {
         self.leases.clone()
+    }
+}
+
+fn only_none(feature: &'static str, value: String) -> ModelError {
+    ModelError::Unsupported {
+        feature,
+        value,
+        supported: "none",
     }
 }
 

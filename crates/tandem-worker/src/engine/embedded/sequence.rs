@@ -1,11 +1,14 @@
 //! One request on its way through the engine.
 
+use std::sync::Arc;
+
 use tandem_kv_cache::tier::Onboarding;
 use tandem_kv_cache::{BlockId, BlockIdentity};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tandem_protocol::kv::{HashScope, hash_blocks};
 use tokio::sync::{mpsc, oneshot};
 
+use super::adapters::LoadedAdapter;
 use super::guided::Guide;
 use super::limits::Limits;
 use super::model::SamplingDefaults;
@@ -46,6 +49,8 @@ pub(super) struct Sequence {
     /// admitted.
     pub(super) onboarding: Onboarding,
     identities: Vec<BlockIdentity>,
+    /// What answers, if not the model by itself.
+    pub(super) adapter: Option<Arc<LoadedAdapter>>,
     /// Keeps its blocks apart from those of other salts.
     cache_salt: Option<String>,
     /// What may come next, computed ahead.
@@ -77,6 +82,7 @@ impl Sequence {
         defaults: &SamplingDefaults,
     ) -> Result<(Self, mpsc::Receiver<EngineOutput>), EngineError> {
         check(&request, limits)?;
+        let adapter = limits.adapters.of(&request)?.cloned();
         let sampler = Sampler::new(&request, defaults);
         let prompt_len = request.token_ids.len();
         let stop = StopRules::new(&request, limits);
@@ -94,6 +100,7 @@ impl Sequence {
             cached: None,
             onboarding: Onboarding::default(),
             identities: Vec::new(),
+            adapter,
             cache_salt: request.cache_salt,
             draft: Draft::new(limits.speculation),
             sampler,
@@ -173,7 +180,7 @@ impl Sequence {
         let known = self.identities.len() * block_size;
         let rest = &self.tokens[known..];
         let scope = HashScope {
-            lora: None,
+            lora: self.adapter.as_ref().map(|adapter| &*adapter.name),
             cache_salt: self.cache_salt.as_deref(),
         };
         for local in hash_blocks(rest, block_size, scope) {
@@ -325,5 +332,5 @@ pub(super) fn check(request: &EngineRequest, limits: &Limits) -> Result<(), Engi
     if request.sampling_options.use_beam_search == Some(true) {
         return Err(EngineError::Unsupported("beam search"));
     }
-    Ok(())
+    limits.adapters.of(request).map(drop)
 }

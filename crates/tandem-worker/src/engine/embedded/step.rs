@@ -89,6 +89,7 @@ fn batch<'a>(running: &'a [Sequence], shares: &[Share]) -> Batch<'a> {
             tokens,
             start,
             row: 0,
+            adapter: sequence.adapter.as_ref().map(|adapter| adapter.index),
             blocks: &sequence.blocks,
             wanted: wanted(share, sequence),
         });
@@ -201,7 +202,7 @@ pub(super) fn finish(
                     .iter()
                     .map(|&block| (block, scheduler.blocks.share(block)));
                 let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
-                output.disaggregated_params = Some(disagg::params(ticket, &output));
+                output.disaggregated_params = Some(disagg::params(ticket, &output, sequence));
             }
             // Before the reader knows, so that it finds the blocks free.
             let blocks = std::mem::take(&mut sequence.blocks);

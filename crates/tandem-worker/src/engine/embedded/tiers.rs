@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use tandem_kv_cache::tier::{KvTiers, Onboarding, TierBlocks, TierConfig};
-use tandem_kv_cache::{BlockCache, BlockId, BlockIdentity};
+use tandem_kv_cache::{BlockCache, BlockId, BlockIdentity, KvShape};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::adapters::Adapters;
 use super::disagg::KvIdentity;
 use super::model::ModelError;
 use super::scheduler::Scheduler;
@@ -25,28 +26,35 @@ const CHUNK: usize = 1 << 20;
 /// Files that say how a model computes, by the ends of their names.
 const MODEL_FILES: [&str; 3] = ["safetensors", "gguf", "json"];
 
-/// Opens the tiers that `config` asks for. Blocks on disk are those of exactly this model: unlike
-/// those of workers that run now, they may come from before its files were replaced.
-pub(super) fn open(
+/// What the blocks in the tiers that `config` asks for are those of. Those on disk are of exactly
+/// this model: unlike those of workers that run now, they may come from before its files were
+/// replaced.
+pub(super) fn fingerprint(
     config: &TierConfig,
-    (kv, model, directory): (&KvIdentity, &Model, Option<&Path>),
-    cache: &Arc<BlockCache>,
-    commands: &Sender<Command>,
-) -> Result<KvTiers, ModelError> {
+    (kv, model, adapters): (&KvIdentity, &Model, &Adapters),
+    directory: Option<&Path>,
+) -> Result<String, ModelError> {
     let weights = match directory.filter(|_| config.disk.is_some()) {
         Some(directory) => digest(directory)?,
         None => 0,
     };
     let arithmetic = model.arithmetic();
     let version = env!("CARGO_PKG_VERSION");
-    let fingerprint = format!(
-        "{FORMAT} {version} {arithmetic} {weights:032x} {}",
-        kv.fingerprint
-    );
-    let blocks = TierBlocks {
-        fingerprint: &fingerprint,
-        shape: kv.shape,
-    };
+    Ok(format!(
+        "{FORMAT} {version} {arithmetic} {weights:032x} {}{}",
+        kv.fingerprint,
+        adapters.fingerprint()
+    ))
+}
+
+/// Opens the tiers that `config` asks for.
+pub(super) fn open(
+    config: &TierConfig,
+    (fingerprint, shape): (&str, KvShape),
+    cache: &Arc<BlockCache>,
+    commands: &Sender<Command>,
+) -> Result<KvTiers, ModelError> {
+    let blocks = TierBlocks { fingerprint, shape };
     let commands = commands.clone();
     let wake = move || {
         // A failure means that the engine has stopped.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::address::EngineAddress;
 use super::dialect::Dialect;
 use super::kv_events::EventSource;
+use crate::engine::LoraModule;
 use crate::serve::WorkerRole;
 
 /// What an engine that this worker starts should be like. What is `None` is left to the engine.
@@ -42,6 +43,8 @@ pub struct LaunchOptions {
     pub data_parallel: usize,
     /// Whether the engine captures no graphs.
     pub enforce_eager: bool,
+    /// LoRA adapters that the engine loads, or has.
+    pub adapters: Vec<LoraModule>,
     /// vLLM's `--speculative-config`.
     pub speculation: Option<String>,
     /// How KV blocks get from prefill to decode workers.

@@ -360,6 +360,13 @@ impl Shared {
             return Err(EngineError::PromptTooLong { tokens, limit });
         }
         self.dialect.check(request)?;
+        if let Some(name) = &request.lora_name
+            && !self.info.adapters.contains(name)
+        {
+            return Err(EngineError::Invalid(format!(
+                "there is no adapter {name:?}"
+            )));
+        }
         let in_flight = self.counters.in_flight();
         let waiting = in_flight.saturating_sub(self.info.max_sequences);
         if waiting >= self.queue.max(1) {
@@ -449,6 +456,11 @@ fn info(
         max_batched_tokens: options.max_batched_tokens.unwrap_or(MAX_BATCHED_TOKENS),
         // It knows its own.
         eos_token_ids: Vec::new(),
+        adapters: options
+            .adapters
+            .iter()
+            .map(|one| one.name.clone())
+            .collect(),
     };
     info!(
         context_length = info.context_length,

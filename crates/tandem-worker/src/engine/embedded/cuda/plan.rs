@@ -227,6 +227,7 @@ mod tests {
                 tokens: &tokens[..count],
                 start,
                 row: 0,
+                adapter: None,
                 blocks: &blocks[..10],
                 wanted,
             });

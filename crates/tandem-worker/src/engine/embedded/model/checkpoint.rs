@@ -52,6 +52,21 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Opens one file.
+    pub(super) fn open_file(path: &Path) -> Result<Self, ModelError> {
+        let mut checkpoint = Self {
+            files: Vec::new(),
+            places: HashMap::new(),
+        };
+        checkpoint.add(MappedFile::open(path)?)?;
+        Ok(checkpoint)
+    }
+
+    /// The names of all tensors.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
     fn add(&mut self, shard: MappedFile) -> Result<(), ModelError> {
         let place = self.files.len();
         for name in parse(&shard)?.names() {

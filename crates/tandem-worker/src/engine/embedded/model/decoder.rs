@@ -1,9 +1,11 @@
 //! The forward pass over a batch that mixes prompts, prompt chunks and single tokens.
 
 use std::ops::Range;
+use std::path::Path;
 
 use tandem_kv_cache::{BlockId, BlockStore, KvShape};
 
+use super::adapter::{AdaptedRows, Adapter, Projection};
 use super::attention::Attention;
 use super::layer::{Branch, Layer, add_rows, gate_rows, norm, norm_rows};
 use super::rope::{Rope, angles, rotate};
@@ -18,6 +20,7 @@ pub struct Decoder {
     /// The embedding table, unless the output layer doubles as one.
     embedding: Option<Values>,
     layers: Vec<Layer>,
+    adapters: Vec<Adapter>,
     norm: Vec<f32>,
     output: Matrix,
     /// Of layers that see everything, and of those with a window if they rotate in another way.
@@ -65,6 +68,8 @@ pub struct Span<'a> {
     pub start: usize,
     /// Row of the first in the batch.
     pub row: usize,
+    /// The adapter that it uses, if any.
+    pub adapter: Option<usize>,
     /// Blocks of the whole sequence, with room for the new tokens.
     pub blocks: &'a [BlockId],
     /// After how many of the tokens, the last ones, the logits are wanted.
@@ -79,9 +84,14 @@ pub struct Batch<'a> {
 }
 
 impl Span<'_> {
-    /// Rows of the batch whose logits are wanted.
+    /// Its rows of the batch.
+    fn rows(&self) -> Range<usize> {
+        self.row..self.row + self.tokens.len()
+    }
+
+    /// Those whose logits are wanted.
     pub(in super::super) fn wanted_rows(&self) -> Range<usize> {
-        let end = self.row + self.tokens.len();
+        let end = self.rows().end;
         end - self.wanted..end
     }
 }
@@ -102,6 +112,30 @@ impl<'a> Batch<'a> {
     /// What was added.
     pub fn spans(&self) -> &[Span<'a>] {
         &self.spans
+    }
+}
+
+/// Multiplies a batch by the weights of the layers, and by what its adapters add to them.
+struct Products<'a> {
+    compute: &'a Compute,
+    layers: &'a [Layer],
+    adapted: Vec<AdaptedRows<'a>>,
+}
+
+impl Products<'_> {
+    /// Multiplies `x` (`[row][inputs]`); `out` becomes `[panel][row][LANES]`.
+    fn apply(&self, (index, projection): (usize, Projection), x: &[f32], out: &mut Vec<f32>) {
+        let layer = &self.layers[index];
+        let weights = match projection {
+            Projection::Qkv => &layer.qkv,
+            Projection::Output => &layer.output,
+            Projection::GateUp => &layer.gate_up,
+            Projection::Down => &layer.down,
+        };
+        weights.apply(self.compute, x, out);
+        for rows in &self.adapted {
+            rows.add(self.compute, (index, projection), x, out);
+        }
     }
 }
 
@@ -148,11 +182,24 @@ impl Decoder {
             fingerprint: format!("{config:?} {quantization:?} {}", source.fingerprint()),
             embedding,
             layers,
+            adapters: Vec::new(),
             norm: norm(source, &config, ("model.norm.weight", hidden))?,
             output: Matrix::pack(&[output], hidden, quantization.of_output()),
             rotations,
             config,
         })
+    }
+
+    /// Loads the LoRA adapter in `directory`, and returns what its [`Span::adapter`] is and text
+    /// that differs between adapters whose KV blocks are not interchangeable.
+    ///
+    /// # Errors
+    /// It is not an adapter of this model, or not one of the supported kind.
+    pub fn add_adapter(&mut self, directory: &Path) -> Result<(usize, String), ModelError> {
+        let adapter = Adapter::load(directory, &self.config)?;
+        let digest = format!("{:032x}", adapter.digest());
+        self.adapters.push(adapter);
+        Ok((self.adapters.len() - 1, digest))
     }
 
     /// Dimensions and switches.
@@ -184,14 +231,21 @@ impl Decoder {
             .iter()
             .map(|rotation| rotation.angles(batch))
             .collect();
+        let products = Products {
+            compute,
+            layers: &self.layers,
+            adapted: self.adapted(batch),
+        };
         let mut scratch = Scratch::default();
         for (index, layer) in self.layers.iter().enumerate() {
             let eps = self.config.rms_eps;
             let norm = (&*layer.attention_norm, eps);
             norm_rows(compute, &x, norm, &mut scratch.normed);
-            layer
-                .qkv
-                .apply(compute, &scratch.normed, &mut scratch.product);
+            products.apply(
+                (index, Projection::Qkv),
+                &scratch.normed,
+                &mut scratch.product,
+            );
             let window = self.config.window(index);
             let rotation = if window.is_some() {
                 angles.last()
@@ -217,36 +271,59 @@ impl Decoder {
                 ..
             } = &mut scratch;
             attention.run(heads, &batch.spans, tiles, attended);
-            self.finish_layer(compute, layer, &mut x, &mut scratch);
+            self.finish_layer(&products, index, &mut x, &mut scratch);
         }
         self.logits(compute, batch, &x, &mut scratch)
     }
 
     /// What comes after attention: its projection, and the feed-forward part.
-    fn finish_layer(&self, compute: &Compute, layer: &Layer, x: &mut [f32], scratch: &mut Scratch) {
+    fn finish_layer(
+        &self,
+        products: &Products<'_>,
+        index: usize,
+        x: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let (eps, width) = (self.config.rms_eps, self.config.hidden);
-        layer
-            .output
-            .apply(compute, &scratch.attended, &mut scratch.product);
+        let (compute, layer) = (products.compute, &self.layers[index]);
+        let Scratch {
+            normed,
+            product,
+            attended,
+            gated,
+            ..
+        } = scratch;
+        products.apply((index, Projection::Output), attended, product);
         let branch = Branch {
             bias: layer.output_bias.as_deref(),
             norm: layer.attention_out_norm.as_deref().map(|norm| (norm, eps)),
         };
-        add_rows(compute, &scratch.product, branch, (&mut *x, width));
-        norm_rows(compute, x, (&layer.mlp_norm, eps), &mut scratch.normed);
-        layer
-            .gate_up
-            .apply(compute, &scratch.normed, &mut scratch.product);
+        add_rows(compute, product, branch, (&mut *x, width));
+        norm_rows(compute, x, (&layer.mlp_norm, eps), normed);
+        products.apply((index, Projection::GateUp), normed, product);
         let gate = (self.config.activation, self.config.intermediate);
-        gate_rows(compute, &scratch.product, gate, &mut scratch.gated);
-        layer
-            .down
-            .apply(compute, &scratch.gated, &mut scratch.product);
+        gate_rows(compute, product, gate, gated);
+        products.apply((index, Projection::Down), gated, product);
         let branch = Branch {
             bias: None,
             norm: layer.mlp_out_norm.as_deref().map(|norm| (norm, eps)),
         };
-        add_rows(compute, &scratch.product, branch, (x, width));
+        add_rows(compute, product, branch, (x, width));
+    }
+
+    /// The rows of each adapter that the batch uses.
+    fn adapted(&self, batch: &Batch<'_>) -> Vec<AdaptedRows<'_>> {
+        let rows_of = |adapter: usize| {
+            let spans = batch.spans.iter();
+            let spans = spans.filter(|span| span.adapter == Some(adapter));
+            spans.flat_map(Span::rows).collect()
+        };
+        let adapters = self.adapters.iter().enumerate();
+        let adapted = adapters.map(|(index, adapter)| AdaptedRows {
+            adapter,
+            rows: rows_of(index),
+        });
+        adapted.filter(|adapted| !adapted.rows.is_empty()).collect()
     }
 
     fn embed(&self, batch: &Batch<'_>) -> Vec<f32> {

@@ -46,6 +46,14 @@ pub enum ModelError {
         /// The shape that the configuration asks for.
         expected: Vec<usize>,
     },
+    /// An adapter cannot be loaded.
+    #[error("adapter {name:?}: {source}")]
+    Adapter {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// The compute threads cannot be started.
     #[error("failed to start the compute threads: {0}")]
     Threads(String),

@@ -1,5 +1,6 @@
 //! The models: what a checkpoint says, its weights, and the forward pass.
 
+mod adapter;
 mod architecture;
 mod attention;
 mod checkpoint;

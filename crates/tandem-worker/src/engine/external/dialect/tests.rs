@@ -229,6 +229,7 @@ fn options(role: WorkerRole) -> LaunchOptions {
         tensor_parallel: 2,
         data_parallel: 1,
         enforce_eager: true,
+        adapters: Vec::new(),
         speculation: Some(r#"{"method":"ngram","num_speculative_tokens":4}"#.to_owned()),
         connector: KvConnector::Nixl(NixlOptions {
             host: "10.0.0.1".parse().unwrap(),

@@ -258,6 +258,13 @@ pub(super) fn flags(model: &Path, options: &LaunchOptions, sockets: &Sockets) ->
     if options.enforce_eager {
         flags.switch("--enforce-eager");
     }
+    if !options.adapters.is_empty() {
+        flags.switch("--enable-lora");
+        flags.argument("--lora-modules");
+        for module in &options.adapters {
+            flags.argument(module);
+        }
+    }
     flags.maybe("--speculative-config", options.speculation.as_ref());
     let events = json!({
         "enable_kv_cache_events": true,
