@@ -144,20 +144,11 @@ impl RunningWorker {
             model_type: role.model_type(),
             ..card
         };
-        let mut records = vec![
-            (
-                snapshot_endpoint.instance_key(worker_id),
-                snapshot.instance(&snapshot_endpoint, worker_id).to_json(),
-            ),
-            (endpoint.model_card_key(worker_id), json(&card)),
-        ];
-        records.extend(adapters.iter().map(|name| {
-            let card = card.with_adapter(name);
-            (
-                endpoint.adapter_card_key(worker_id, &card.slug),
-                json(&card),
-            )
-        }));
+        let mut records = vec![(
+            snapshot_endpoint.instance_key(worker_id),
+            snapshot.instance(&snapshot_endpoint, worker_id).to_json(),
+        )];
+        records.extend(cards(&endpoint, worker_id, (&card, &adapters)));
         records.push((
             endpoint.instance_key(worker_id),
             generate.instance(&endpoint, worker_id).to_json(),
@@ -205,6 +196,25 @@ impl RunningWorker {
             warn!(%error, "failed to give the lease back");
         }
     }
+}
+
+/// The card of a worker's model, then one for each of its adapters, by their keys.
+fn cards(
+    endpoint: &EndpointId,
+    worker_id: u64,
+    (card, adapters): (&ModelCard, &[String]),
+) -> Vec<(String, Bytes)> {
+    let mut cards = vec![(endpoint.model_card_key(worker_id), json(card))];
+    for name in adapters {
+        let card = card.with_adapter(name);
+        let mut key = endpoint.adapter_card_key(worker_id, &card.slug);
+        // Names that differ may have the same slug.
+        while cards.iter().any(|(known, _)| *known == key) {
+            key.push('_');
+        }
+        cards.push((key, json(&card)));
+    }
+    cards
 }
 
 fn json(value: &impl Serialize) -> Bytes {
