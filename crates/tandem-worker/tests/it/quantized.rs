@@ -155,7 +155,7 @@ struct Widened(Gguf);
 
 impl TensorSource for Widened {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Values, ModelError> {
-        Ok(Values::F32(self.0.tensor(name, shape)?.into_f32()))
+        Ok(Values::F32(self.0.tensor(name, shape)?.into_f32().into()))
     }
 
     fn contains(&self, name: &str) -> bool {

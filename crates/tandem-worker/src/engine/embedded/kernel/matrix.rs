@@ -1,10 +1,12 @@
 //! Weight matrices, packed for the product kernels.
 
+use half::f16;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 
-use super::quantized::{Q4Panels, Q8Panels};
-use super::{Compute, LANES, Panels, Q4Block, Q8Block, QuantizedRows};
-use crate::engine::embedded::model::Values;
+use super::pack::Rows;
+use super::quantized::{Q4Panel, Q4Panels, Q8Panels, write_q8};
+use super::{Compute, Kernel, LANES, Panels, Q4Block, Q8Block, QuantizedRows};
+use crate::engine::embedded::model::{Blank, Numbers, Plain, Values};
 
 /// How weights are rounded when they are loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,8 +50,8 @@ struct Segment {
 
 #[derive(Debug)]
 enum Data {
-    F32(Vec<f32>),
-    Bf16(Vec<u32>),
+    F32(Numbers<f32>),
+    Bf16(Numbers<u32>),
     Q8(Q8Panels),
     Q4(Q4Panels),
 }
@@ -141,46 +143,20 @@ impl Matrix {
 
 impl Segment {
     fn pack(parts: &[Values], inputs: usize, format: Format) -> Self {
-        let panels_of = |values: &Values| (values.len() / inputs).div_ceil(LANES);
-        let panels: usize = parts.iter().map(panels_of).sum();
-        // Where a row of panels is in the parts; `None` for what fills up a part's last panel.
-        let place = |row: usize| {
-            let mut row = row;
-            for part in parts {
-                let outputs = part.len() / inputs;
-                if row < panels_of(part) * LANES {
-                    return (row < outputs).then_some((part, row));
-                }
-                row -= panels_of(part) * LANES;
-            }
-            None
+        let source = Source {
+            parts,
+            inputs,
+            kernel: Kernel::detect(),
         };
-        let outputs = panels * LANES;
+        let panels = source.panels();
         let data = match format {
-            Format::F32 => {
-                let mut data = vec![0.0; outputs * inputs];
-                each_part(&mut data, (inputs * LANES, inputs), parts, |part, data| {
-                    pack_f32(data, part, inputs);
-                });
-                Data::F32(data)
-            }
-            Format::Bf16 => {
-                let mut words = vec![0; outputs * inputs / 2];
-                each_part(
-                    &mut words,
-                    (inputs * LANES / 2, inputs),
-                    parts,
-                    |part, words| {
-                        pack_bf16(words, part, inputs);
-                    },
-                );
-                Data::Bf16(words)
-            }
-            Format::Q8 => Data::Q8(Q8Panels::pack((outputs, inputs), |row| {
-                place(row).map_or_else(Vec::new, |(part, row)| part.q8_row(row, inputs))
+            Format::F32 => Data::F32(source.numbers(LANES, Source::write_f32)),
+            Format::Bf16 => Data::Bf16(source.numbers(LANES / 2, Source::write_bf16)),
+            Format::Q8 => Data::Q8(Q8Panels::pack((panels, inputs), |panel, out| {
+                source.write_q8(panel, out);
             })),
-            Format::Q4 => Data::Q4(Q4Panels::pack((outputs, inputs), |row| {
-                place(row).map_or_else(Vec::new, |(part, row)| part.q4_row(row, inputs))
+            Format::Q4 => Data::Q4(Q4Panels::pack((panels, inputs), |panel, out| {
+                source.write_q4(panel, out);
             })),
         };
         Self { panels, data }
@@ -215,76 +191,119 @@ impl Segment {
     }
 }
 
-impl Values {
-    /// A row as blocks of 8 bits, rounded unless it is that already.
-    fn q8_row(&self, row: usize, inputs: usize) -> Vec<Q8Block> {
-        if let Self::Q8(blocks) = self {
-            let count = inputs / Q8Block::WEIGHTS;
-            return blocks[row * count..][..count].to_vec();
-        }
-        let weights = self.row(row, inputs);
-        let blocks = weights.chunks(Q8Block::WEIGHTS);
-        blocks.map(Q8Block::quantize).collect()
-    }
-
-    /// A row as blocks of 4 bits, rounded unless it is that already.
-    fn q4_row(&self, row: usize, inputs: usize) -> Vec<Q4Block> {
-        if let Self::Q4(blocks) = self {
-            let count = inputs / Q4Block::WEIGHTS;
-            return blocks[row * count..][..count].to_vec();
-        }
-        let weights = self.row(row, inputs);
-        let blocks = weights.chunks(Q4Block::WEIGHTS);
-        blocks.map(Q4Block::quantize).collect()
-    }
+/// Matrices of `[outputs][inputs]` that become panels, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    parts: &'a [Values],
+    inputs: usize,
+    kernel: Kernel,
 }
 
-/// Calls `pack` with each part and its place in `data`, where a panel has `panel` elements.
-fn each_part<T>(
-    mut data: &mut [T],
-    (panel, inputs): (usize, usize),
-    parts: &[Values],
-    pack: impl Fn(&Values, &mut [T]),
-) {
-    for part in parts {
-        let panels = (part.len() / inputs).div_ceil(LANES);
-        let (own, rest) = data.split_at_mut(panels * panel);
-        data = rest;
-        pack(part, own);
+impl<'a> Source<'a> {
+    fn panels_of(&self, part: &Values) -> usize {
+        (part.len() / self.inputs).div_ceil(LANES)
     }
-}
 
-fn pack_f32(data: &mut [f32], part: &Values, inputs: usize) {
-    let outputs = part.len() / inputs;
-    data.par_chunks_mut(inputs * LANES)
-        .enumerate()
-        .for_each(|(panel, data)| {
-            for lane in 0..LANES.min(outputs - panel * LANES) {
-                let row = (panel * LANES + lane) * inputs;
-                for (k, out) in data.iter_mut().skip(lane).step_by(LANES).enumerate() {
-                    *out = part.get(row + k);
+    fn panels(&self) -> usize {
+        self.parts.iter().map(|part| self.panels_of(part)).sum()
+    }
+
+    /// The part that a panel is of, and the panel's first row in it.
+    fn place(&self, panel: usize) -> (&'a Values, usize) {
+        let mut panel = panel;
+        for part in self.parts {
+            let panels = self.panels_of(part);
+            if panel < panels {
+                return (part, panel * LANES);
+            }
+            panel -= panels;
+        }
+        unreachable!("there are no panels beyond the parts'");
+    }
+
+    /// Panels that have `width` elements for each input.
+    fn numbers<T: Plain>(
+        self,
+        width: usize,
+        write: impl Fn(Self, usize, &mut [T]) + Sync,
+    ) -> Numbers<T> {
+        let length = width * self.inputs;
+        let mut all = Blank::new(self.panels() * length);
+        all.par_chunks_exact_mut(length)
+            .enumerate()
+            .for_each(|(panel, out)| write(self, panel, out));
+        all.into()
+    }
+
+    fn write_f32(self, panel: usize, out: &mut [f32]) {
+        let (Values::F32(numbers), first) = self.place(panel) else {
+            unreachable!("parts of a segment have one format");
+        };
+        let zeros = vec![0.0; self.inputs];
+        self.kernel.pack_f32(&rows(numbers, first, &zeros), out);
+    }
+
+    fn write_bf16(self, panel: usize, out: &mut [u32]) {
+        let (Values::Bf16(numbers), first) = self.place(panel) else {
+            unreachable!("parts of a segment have one format");
+        };
+        let zeros = vec![0; self.inputs];
+        self.kernel.pack_bf16(&rows(numbers, first, &zeros), out);
+    }
+
+    /// Rounds to 8 bits what is not that already.
+    fn write_q8(self, panel: usize, (quants, scales): (&mut [i8], &mut [f16])) {
+        let (part, first) = self.place(panel);
+        match part {
+            Values::F32(numbers) => {
+                let zeros = vec![0.0; self.inputs];
+                let rows = rows(numbers, first, &zeros);
+                self.kernel.pack_q8(&rows, (quants, scales));
+            }
+            Values::Bf16(numbers) => {
+                let zeros = vec![0; self.inputs];
+                let rows = rows(numbers, first, &zeros);
+                self.kernel.pack_q8(&rows, (quants, scales));
+            }
+            Values::Q8(blocks) => {
+                let count = self.inputs / Q8Block::WEIGHTS;
+                let rows = blocks[first * count..].chunks_exact(count).take(LANES);
+                for (lane, row) in rows.enumerate() {
+                    for (block, weights) in row.iter().enumerate() {
+                        write_q8(weights, (block, lane), (&mut *quants, &mut *scales));
+                    }
                 }
             }
-        });
+            Values::Q4(_) => unreachable!("these stay as they are"),
+        }
+    }
+
+    /// Rounds to 4 bits what is not that already.
+    fn write_q4(self, panel: usize, out: &mut Q4Panel<'_>) {
+        let (part, first) = self.place(panel);
+        let outputs = part.len() / self.inputs;
+        for row in first..outputs.min(first + LANES) {
+            let lane = row - first;
+            if let Values::Q4(blocks) = part {
+                let count = self.inputs / Q4Block::WEIGHTS;
+                for (eight, weights) in blocks[row * count..][..count].iter().enumerate() {
+                    out.write(eight, lane, weights);
+                }
+                continue;
+            }
+            let weights = part.row(row, self.inputs);
+            for (eight, weights) in weights.chunks(Q4Block::WEIGHTS).enumerate() {
+                out.write(eight, lane, &self.kernel.quantize_q4(weights));
+            }
+        }
+    }
 }
 
-fn pack_bf16(words: &mut [u32], part: &Values, inputs: usize) {
-    let Values::Bf16(part) = part else {
-        unreachable!("parts of a segment have one format");
-    };
-    let outputs = part.len() / inputs;
-    let half = LANES / 2;
-    words
-        .par_chunks_mut(inputs * half)
-        .enumerate()
-        .for_each(|(panel, words)| {
-            for lane in 0..LANES.min(outputs - panel * LANES) {
-                let row = &part[(panel * LANES + lane) * inputs..][..inputs];
-                let shift = if lane < half { 0 } else { 16 };
-                let words = words.iter_mut().skip(lane % half).step_by(half);
-                for (word, &bits) in words.zip(row) {
-                    *word |= u32::from(bits) << shift;
-                }
-            }
-        });
+/// The rows of a panel, with `zeros` for those that there are not.
+fn rows<'a, T>(numbers: &'a [T], first: usize, zeros: &'a [T]) -> Rows<'a, T> {
+    let inputs = zeros.len();
+    std::array::from_fn(|lane| {
+        let start = (first + lane) * inputs;
+        numbers.get(start..start + inputs).unwrap_or(zeros)
+    })
 }

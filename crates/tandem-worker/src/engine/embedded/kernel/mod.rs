@@ -9,6 +9,7 @@
 mod avx2;
 mod compute;
 mod matrix;
+mod pack;
 mod portable;
 mod quantized;
 mod rows;

@@ -249,14 +249,14 @@ impl Addition {
             hash.update(&weight.to_le_bytes());
         }
         let mut parts = Vec::new();
-        let mut rest = Values::F32(b);
+        let mut rest = Values::F32(b.into());
         for outputs in &module.parts {
             let [part, others] = rest.split(outputs * rank);
             parts.push(part);
             rest = others;
         }
         Ok(Self {
-            down: Matrix::pack(&[Values::F32(a)], inputs, Quantization::None),
+            down: Matrix::pack(&[Values::F32(a.into())], inputs, Quantization::None),
             up: Matrix::pack(&parts, rank, Quantization::None),
             inputs,
             rank,

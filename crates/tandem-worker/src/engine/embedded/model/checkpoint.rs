@@ -1,13 +1,14 @@
 //! Weights in safetensors files, in one file or in shards.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::mapped::{MappedFile, fingerprint};
-use super::{ModelError, TensorSource, Values};
+use super::{ModelError, Numbers, TensorSource, Values};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -16,8 +17,17 @@ const INDEX: &str = "model.safetensors.index.json";
 #[derive(Debug)]
 pub struct Checkpoint {
     files: Vec<MappedFile>,
-    /// File of each tensor.
-    places: HashMap<String, usize>,
+    places: HashMap<String, Place>,
+}
+
+/// Where a tensor lies.
+#[derive(Debug)]
+struct Place {
+    file: usize,
+    /// Offsets in the file.
+    range: Range<usize>,
+    dtype: Dtype,
+    shape: Vec<usize>,
 }
 
 #[derive(Deserialize)]
@@ -68,49 +78,42 @@ impl Checkpoint {
     }
 
     fn add(&mut self, shard: MappedFile) -> Result<(), ModelError> {
-        let place = self.files.len();
-        for name in parse(&shard)?.names() {
-            self.places.insert(name.to_owned(), place);
+        let (header, metadata) = SafeTensors::read_metadata(&shard)
+            .map_err(|error| ModelError::malformed(&shard.path, &error))?;
+        // The header follows its length.
+        let data = size_of::<u64>() + header;
+        for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let place = Place {
+                file: self.files.len(),
+                range: data + start..data + end,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+            };
+            self.places.insert(name, place);
         }
         self.files.push(shard);
         Ok(())
     }
 }
 
-fn parse(shard: &MappedFile) -> Result<SafeTensors<'_>, ModelError> {
-    SafeTensors::deserialize(shard).map_err(|error| ModelError::malformed(&shard.path, &error))
-}
-
 impl TensorSource for Checkpoint {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Values, ModelError> {
         let missing = || ModelError::MissingTensor(name.to_owned());
-        let shard = &self.files[*self.places.get(name).ok_or_else(missing)?];
-        let tensors = parse(shard)?;
-        let tensor = tensors.tensor(name).map_err(|_| missing())?;
-        if tensor.shape() != shape {
+        let place = self.places.get(name).ok_or_else(missing)?;
+        if place.shape != shape {
             return Err(ModelError::Shape {
                 name: name.to_owned(),
-                found: tensor.shape().to_vec(),
+                found: place.shape.clone(),
                 expected: shape.to_vec(),
             });
         }
-        let pairs = || {
-            tensor
-                .data()
-                .chunks_exact(2)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        };
-        match tensor.dtype() {
-            Dtype::BF16 => Ok(Values::Bf16(pairs().collect())),
-            Dtype::F16 => {
-                let wide = pairs().map(|bits| half::f16::from_bits(bits).to_f32());
-                Ok(Values::F32(wide.collect()))
-            }
-            Dtype::F32 => {
-                let bytes = tensor.data().chunks_exact(4);
-                let numbers = bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                Ok(Values::F32(numbers.collect()))
-            }
+        let data = self.files[place.file].part(place.range.clone());
+        let data = data.ok_or_else(missing)?;
+        match place.dtype {
+            Dtype::BF16 => Ok(Values::Bf16(Numbers::read(&data))),
+            Dtype::F16 => Ok(Values::from_f16(&Numbers::read(&data))),
+            Dtype::F32 => Ok(Values::F32(Numbers::read(&data))),
             other => Err(ModelError::Unsupported {
                 feature: "tensor type",
                 value: format!("{other:?} of {name}"),

@@ -167,7 +167,7 @@ impl Decoder {
             (None, embedding)
         } else {
             let output = source.tensor("lm_head.weight", &[vocab, hidden])?;
-            (Some(embedding), output)
+            (Some(embedding.detach()), output)
         };
         let layers = (0..config.layers)
             .map(|index| Layer::load(source, &config, (index, &quantization)))

@@ -1,9 +1,10 @@
 //! A file of weights, mapped into memory.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use memmap2::Mmap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,7 +14,7 @@ use super::ModelError;
 #[derive(Debug)]
 pub(super) struct MappedFile {
     pub(super) path: PathBuf,
-    map: Mmap,
+    map: Bytes,
 }
 
 impl MappedFile {
@@ -23,12 +24,21 @@ impl MappedFile {
     )]
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let file = File::open(path).map_err(ModelError::read(path))?;
-        // SAFETY: the map is only read, and dropped when loading ends. Model files are not written
-        // while a worker loads them; if one is truncated meanwhile, the process dies with a bus
-        // error as it would with any mapped file.
+        // SAFETY: the map is only read, and dropped when loading ends: what is kept longer is
+        // detached from it. Model files are not written while a worker loads them; if one is
+        // truncated meanwhile, the process dies with a bus error as it would with any mapped file.
         let map = unsafe { Mmap::map(&file) }.map_err(ModelError::read(path))?;
         let path = path.to_owned();
-        Ok(Self { path, map })
+        Ok(Self {
+            path,
+            map: Bytes::from_owner(map),
+        })
+    }
+
+    /// A part of the file, or `None` if it ends before.
+    pub(super) fn part(&self, range: Range<usize>) -> Option<Bytes> {
+        let exists = self.map.get(range.clone()).is_some();
+        exists.then(|| self.map.slice(range))
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod gguf;
 mod layer;
 mod mapped;
+mod numbers;
 mod random;
 mod rope;
 mod tensor;
@@ -21,11 +22,13 @@ pub use config::{Activation, ModelConfig, Norms, SamplingDefaults, Scores, Slidi
 pub use decoder::{Batch, Decoder, Span};
 pub use error::ModelError;
 pub use gguf::Gguf;
+pub use numbers::Numbers;
 pub use random::RandomWeights;
 pub use rope::{Rope, RopeScaling};
 pub use tensor::{TensorSource, Values};
 pub use weights::Weights;
 
 pub(super) use layer::{Layer, Place, norm};
+pub(super) use numbers::{Blank, Plain};
 
 pub use super::kernel::{Q4Block, Q8Block};

@@ -30,9 +30,10 @@ impl TensorSource for RandomWeights {
         }
         if self.bf16 {
             let upper = |value: f32| half::bf16::from_f32(value).to_bits();
-            return Ok(Values::Bf16(values.into_iter().map(upper).collect()));
+            let values: Vec<_> = values.into_iter().map(upper).collect();
+            return Ok(Values::Bf16(values.into()));
         }
-        Ok(Values::F32(values))
+        Ok(Values::F32(values.into()))
     }
 
     fn contains(&self, name: &str) -> bool {

@@ -1,22 +1,42 @@
 //! Weights as they come from a checkpoint.
 
-use super::ModelError;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::numbers::{Blank, Plain};
+use super::{ModelError, Numbers};
 use crate::engine::embedded::kernel::{Q4Block, Q8Block};
 
 /// The numbers of a tensor, row by row, in the checkpoint's precision (f16 is widened).
 #[derive(Debug, Clone)]
 pub enum Values {
     /// Single precision.
-    F32(Vec<f32>),
+    F32(Numbers<f32>),
     /// The upper halves of single-precision numbers.
-    Bf16(Vec<u16>),
+    Bf16(Numbers<u16>),
     /// 8 bits, in blocks of 32.
-    Q8(Vec<Q8Block>),
+    Q8(Numbers<Q8Block>),
     /// 4 bits, in blocks of 256.
-    Q4(Vec<Q4Block>),
+    Q4(Numbers<Q4Block>),
 }
 
 impl Values {
+    /// Half-precision numbers, widened.
+    pub fn from_f16(numbers: &Numbers<f16>) -> Self {
+        let widen = |from: &[f16], to: &mut [f32]| from.convert_to_f32_slice(to);
+        Self::F32(Numbers::convert(numbers, widen))
+    }
+
+    /// Copies those that lie in a file, so that it may change.
+    pub fn detach(self) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(values.detach()),
+            Self::Bf16(values) => Self::Bf16(values.detach()),
+            Self::Q8(blocks) => Self::Q8(blocks.detach()),
+            Self::Q4(blocks) => Self::Q4(blocks.detach()),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -55,22 +75,10 @@ impl Values {
     /// The first `count` of them, which are whole blocks, and the others.
     pub fn split(self, count: usize) -> [Self; 2] {
         match self {
-            Self::F32(mut first) => {
-                let second = first.split_off(count);
-                [Self::F32(first), Self::F32(second)]
-            }
-            Self::Bf16(mut first) => {
-                let second = first.split_off(count);
-                [Self::Bf16(first), Self::Bf16(second)]
-            }
-            Self::Q8(mut first) => {
-                let second = first.split_off(count / Q8Block::WEIGHTS);
-                [Self::Q8(first), Self::Q8(second)]
-            }
-            Self::Q4(mut first) => {
-                let second = first.split_off(count / Q4Block::WEIGHTS);
-                [Self::Q4(first), Self::Q4(second)]
-            }
+            Self::F32(values) => values.split(count).map(Self::F32),
+            Self::Bf16(values) => values.split(count).map(Self::Bf16),
+            Self::Q8(blocks) => blocks.split(count / Q8Block::WEIGHTS).map(Self::Q8),
+            Self::Q4(blocks) => blocks.split(count / Q4Block::WEIGHTS).map(Self::Q4),
         }
     }
 
@@ -88,18 +96,19 @@ impl Values {
     /// All of them, widened.
     pub fn into_f32(self) -> Vec<f32> {
         match self {
-            Self::F32(values) => values,
-            Self::Bf16(values) => values.into_iter().map(widen).collect(),
+            Self::F32(values) => values.to_vec(),
+            Self::Bf16(values) => values.iter().copied().map(widen).collect(),
             Self::Q8(_) | Self::Q4(_) => (0..self.len()).map(|index| self.get(index)).collect(),
         }
     }
 }
 
-fn reorder<T: Copy>(values: &[T], width: usize, from: impl Fn(usize) -> usize) -> Vec<T> {
-    (0..values.len() / width)
-        .flat_map(|row| &values[from(row) * width..][..width])
-        .copied()
-        .collect()
+fn reorder<T: Plain>(values: &[T], width: usize, from: impl Fn(usize) -> usize) -> Numbers<T> {
+    let mut all = Blank::new(values.len());
+    for (row, to) in all.chunks_exact_mut(width).enumerate() {
+        to.copy_from_slice(&values[from(row) * width..][..width]);
+    }
+    all.into()
 }
 
 fn widen(bits: u16) -> f32 {

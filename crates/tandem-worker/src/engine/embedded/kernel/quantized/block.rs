@@ -1,16 +1,20 @@
 //! Blocks of quantised weights, as GGUF files store them and as we make them at load.
 
 use half::f16;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Weights that share a scale: the unit along the inputs in which products are computed.
 pub(crate) const BLOCK: usize = 32;
 /// Blocks of a [`Q4Block`].
 pub(crate) const GROUPS: usize = 8;
-const Q4_MAX: f32 = 15.0;
+pub(in super::super) const Q4_MAX: f32 = 15.0;
 const SIX_BITS: f32 = 63.0;
+/// How far the first scale of a [`Fit`] is stretched, in quants.
+pub(in super::super) const STEPS: [f32; 6] = [-1.0, -0.6, -0.3, 0.0, 0.3, 0.6];
 
-/// Q8_0: 32 weights, each `scale * quant`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Q8_0: 32 weights, each `scale * quant`. The bytes are those of a file.
+#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Q8Block {
     /// Of all weights.
     pub scale: f16,
@@ -19,7 +23,8 @@ pub struct Q8Block {
 }
 
 /// Q4_K: 256 weights in 8 groups, each `scale * group's scale * quant - min * group's min`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub struct Q4Block {
     /// Of the groups' scales.
     pub scale: f16,
@@ -36,20 +41,6 @@ pub struct Q4Block {
 impl Q8Block {
     /// Weights of a block.
     pub const WEIGHTS: usize = BLOCK;
-    /// Bytes in a file.
-    pub const BYTES: usize = 2 + BLOCK;
-
-    /// Reads the bytes of a file.
-    pub fn read(bytes: &[u8]) -> Self {
-        let mut quants = [0; BLOCK];
-        for (quant, byte) in quants.iter_mut().zip(&bytes[2..Self::BYTES]) {
-            *quant = byte.cast_signed();
-        }
-        Self {
-            scale: f16::from_le_bytes([bytes[0], bytes[1]]),
-            quants,
-        }
-    }
 
     /// Rounds to 8 bits; missing weights are 0.
     #[allow(clippy::cast_possible_truncation, reason = "rounded to -127..=127")]
@@ -112,11 +103,20 @@ impl Q4Block {
 
     /// Rounds to 4 bits with the scales and minima of least error; missing weights are 0.
     pub fn quantize(weights: &[f32]) -> Self {
+        Self::fitted(weights, |groups| groups.map(|group| Fit::best(&group)))
+    }
+
+    /// Rounds as `fit` says.
+    #[inline(always)]
+    pub(in super::super) fn fitted(
+        weights: &[f32],
+        fit: impl FnOnce(&[[f32; BLOCK]; GROUPS]) -> [Fit; GROUPS],
+    ) -> Self {
         let mut groups = [[0.0; BLOCK]; GROUPS];
         for (group, weights) in groups.iter_mut().zip(weights.chunks(BLOCK)) {
             group[..weights.len()].copy_from_slice(weights);
         }
-        let fits = groups.map(|group| Fit::best(&group));
+        let fits = fit(&groups);
         let largest = |of: fn(&Fit) -> f32| fits.iter().map(of).fold(0.0, f32::max);
         let scale = f16::from_f32(largest(|fit| fit.scale) / SIX_BITS);
         let min = f16::from_f32(largest(|fit| fit.min) / SIX_BITS);
@@ -154,6 +154,14 @@ impl Q4Block {
         self.quants[group / 2 * BLOCK + place] >> (group % 2 * 4) & 15
     }
 
+    /// The 4 bits of a group: those of its first half in the low halves of bytes.
+    pub(super) fn halves(&self, group: usize) -> [u8; BLOCK / 2] {
+        let pair = &self.quants[group / 2 * BLOCK..][..BLOCK];
+        let (first, second) = pair.split_at(BLOCK / 2);
+        let shift = group % 2 * 4;
+        std::array::from_fn(|i| (first[i] >> shift & 15) | (second[i] >> shift & 15) << 4)
+    }
+
     /// The weight at `index`.
     pub fn get(&self, index: usize) -> f32 {
         let (scale, min) = self.affine(index / BLOCK);
@@ -163,16 +171,14 @@ impl Q4Block {
 
 /// How a group of weights becomes 4 bits: `scale * quant - min`.
 #[derive(Debug, Clone, Copy)]
-struct Fit {
-    scale: f32,
-    min: f32,
+pub(in super::super) struct Fit {
+    pub(in super::super) scale: f32,
+    pub(in super::super) min: f32,
 }
 
 impl Fit {
     /// Tries some roundings, and for each the scale and minimum of least squared error.
     fn best(weights: &[f32; BLOCK]) -> Self {
-        /// How far the first scale is stretched, in quants.
-        const STEPS: [f32; 6] = [-1.0, -0.6, -0.3, 0.0, 0.3, 0.6];
         let low = weights.iter().copied().fold(0.0, f32::min);
         let high = weights.iter().copied().fold(0.0, f32::max);
         let mut best = Self {
@@ -233,24 +239,28 @@ impl Fit {
     }
 }
 
+#[inline(always)]
 fn inverse(scale: f32) -> f32 {
     if scale > 0.0 { 1.0 / scale } else { 0.0 }
 }
 
+/// Adding it rounds to an integer, which then sits in the low bits.
+const ROUNDER: f32 = 12_582_912.0;
+
 /// The nearest whole number, for small ones, in a way that the compiler vectorises.
 #[inline(always)]
 fn whole(x: f32) -> f32 {
-    const ROUNDER: f32 = 12_582_912.0;
     (x + ROUNDER) - ROUNDER
 }
 
+/// The nearest whole number of a few bits; 0 for what is not a number.
 #[allow(
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to a few bits"
+    reason = "the low bits are what is wanted"
 )]
+#[inline(always)]
 fn round(x: f32, max: f32) -> u8 {
-    whole(x).clamp(0.0, max) as u8
+    (whole(x).max(0.0).min(max) + ROUNDER).to_bits() as u8
 }
 
 #[cfg(test)]

@@ -17,13 +17,14 @@ mod tiles;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::Proof as Avx512;
+pub(super) use block::{BLOCK, Fit, GROUPS, Q4_MAX, STEPS};
 pub use block::{Q4Block, Q8Block};
+pub(super) use panels::{Q4Panel, write_q8};
 pub(crate) use panels::{Q4Panels, Q8Panels};
 
 use half::f16;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 
-use self::block::{BLOCK, GROUPS};
 use super::{Compute, Kernel, LANES, rows};
 
 /// Inputs in 8 bits, each block of 32 with a scale.

@@ -1,65 +1,50 @@
 //! Quantised weights, laid out for the products.
 
 use half::f16;
-use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 
 use super::block::{BLOCK, GROUPS};
 use super::{Q4Block, Q8Block, QuantizedPanels};
 use crate::engine::embedded::kernel::LANES;
+use crate::engine::embedded::model::{Blank, Numbers};
 
 /// Weights of 8 bits.
 #[derive(Debug)]
 pub(crate) struct Q8Panels {
     blocks: usize,
-    quants: Vec<i8>,
-    scales: Vec<f16>,
+    quants: Numbers<i8>,
+    scales: Numbers<f16>,
 }
 
 /// Weights of 4 bits.
 #[derive(Debug)]
 pub(crate) struct Q4Panels {
     blocks: usize,
-    quants: Vec<u8>,
-    groups: Vec<u8>,
-    scales: Vec<f16>,
+    quants: Numbers<u8>,
+    groups: Numbers<u8>,
+    scales: Numbers<f16>,
 }
 
 impl Q8Panels {
-    /// Panels of `outputs` rows of `inputs` weights, each of which `row` gives as blocks.
+    /// `panels` panels of rows of `inputs` weights. `write` gets the index of a panel, and its
+    /// quants and scales, which are 0.
     pub(crate) fn pack(
-        (outputs, inputs): (usize, usize),
-        row: impl Fn(usize) -> Vec<Q8Block> + Sync,
+        (panels, inputs): (usize, usize),
+        write: impl Fn(usize, (&mut [i8], &mut [f16])) + Sync,
     ) -> Self {
         let blocks = inputs.div_ceil(BLOCK);
-        let panels = outputs.div_ceil(LANES);
-        let packed: Vec<_> = (0..panels)
-            .into_par_iter()
-            .with_min_len(4)
-            .map(|panel| {
-                let mut quants = vec![0; blocks * BLOCK * LANES];
-                let mut scales = vec![f16::ZERO; blocks * LANES];
-                for lane in 0..LANES.min(outputs - panel * LANES) {
-                    for (block, weights) in row(panel * LANES + lane).iter().enumerate() {
-                        scales[block * LANES + lane] = weights.scale;
-                        let quants = &mut quants[block * BLOCK * LANES..];
-                        for (four, inputs) in weights.quants.chunks_exact(4).enumerate() {
-                            quants[(four * LANES + lane) * 4..][..4].copy_from_slice(inputs);
-                        }
-                    }
-                }
-                (quants, scales)
-            })
-            .collect();
-        let mut all = Self {
+        let mut quants = Blank::new(panels * blocks * BLOCK * LANES);
+        let mut scales = Blank::new(panels * blocks * LANES);
+        quants
+            .par_chunks_exact_mut(blocks * BLOCK * LANES)
+            .zip(scales.par_chunks_exact_mut(blocks * LANES))
+            .enumerate()
+            .for_each(|(panel, parts)| write(panel, parts));
+        Self {
             blocks,
-            quants: Vec::with_capacity(panels * blocks * BLOCK * LANES),
-            scales: Vec::with_capacity(panels * blocks * LANES),
-        };
-        for (quants, scales) in packed {
-            all.quants.extend(quants);
-            all.scales.extend(scales);
+            quants: quants.into(),
+            scales: scales.into(),
         }
-        all
     }
 
     pub(crate) fn as_panels(&self) -> QuantizedPanels<'_> {
@@ -84,59 +69,34 @@ impl Q8Panels {
 }
 
 impl Q4Panels {
-    /// Panels of `outputs` rows of `inputs` weights, each of which `row` gives as blocks.
+    /// `panels` panels of rows of `inputs` weights. `write` gets the index of a panel, which is 0.
     pub(crate) fn pack(
-        (outputs, inputs): (usize, usize),
-        row: impl Fn(usize) -> Vec<Q4Block> + Sync,
+        (panels, inputs): (usize, usize),
+        write: impl Fn(usize, &mut Q4Panel<'_>) + Sync,
     ) -> Self {
         let blocks = inputs.div_ceil(BLOCK);
-        let panels = outputs.div_ceil(LANES);
-        let packed: Vec<_> = (0..panels)
-            .into_par_iter()
-            .with_min_len(4)
-            .map(|panel| {
-                let mut packed = Self::empty(blocks, 1);
-                for lane in 0..LANES.min(outputs - panel * LANES) {
-                    for (eight, weights) in row(panel * LANES + lane).iter().enumerate() {
-                        packed.write(eight, lane, weights);
-                    }
-                }
-                packed
-            })
-            .collect();
-        let mut all = Self::empty(blocks, 0);
-        for part in packed {
-            all.quants.extend(part.quants);
-            all.groups.extend(part.groups);
-            all.scales.extend(part.scales);
-        }
-        all
-    }
-
-    fn empty(blocks: usize, panels: usize) -> Self {
         let eights = blocks.div_ceil(GROUPS);
+        let mut quants = Blank::new(panels * blocks * BLOCK / 2 * LANES);
+        let mut groups = Blank::new(panels * blocks * 2 * LANES);
+        let mut scales = Blank::new(panels * eights * 2 * LANES);
+        quants
+            .par_chunks_exact_mut(blocks * BLOCK / 2 * LANES)
+            .zip(groups.par_chunks_exact_mut(blocks * 2 * LANES))
+            .zip(scales.par_chunks_exact_mut(eights * 2 * LANES))
+            .enumerate()
+            .for_each(|(panel, ((quants, groups), scales))| {
+                let mut parts = Q4Panel {
+                    quants,
+                    groups,
+                    scales,
+                };
+                write(panel, &mut parts);
+            });
         Self {
             blocks,
-            quants: vec![0; panels * blocks * BLOCK / 2 * LANES],
-            groups: vec![0; panels * blocks * 2 * LANES],
-            scales: vec![f16::ZERO; panels * eights * 2 * LANES],
-        }
-    }
-
-    /// Writes 8 blocks of one output of the first panel, or as many as there are.
-    fn write(&mut self, eight: usize, lane: usize, weights: &Q4Block) {
-        self.scales[eight * 2 * LANES + lane] = weights.scale;
-        self.scales[(eight * 2 + 1) * LANES + lane] = weights.min;
-        for group in 0..GROUPS.min(self.blocks - eight * GROUPS) {
-            let block = eight * GROUPS + group;
-            self.groups[block * 2 * LANES + lane] = weights.scales[group];
-            self.groups[(block * 2 + 1) * LANES + lane] = weights.mins[group];
-            let quants = &mut self.quants[block * BLOCK / 2 * LANES..];
-            for i in 0..BLOCK {
-                let shift = if i < BLOCK / 2 { 0 } else { 4 };
-                let quant = weights.quant(group * BLOCK + i);
-                quants[(i / 4 % 4 * LANES + lane) * 4 + i % 4] |= quant << shift;
-            }
+            quants: quants.into(),
+            groups: groups.into(),
+            scales: scales.into(),
         }
     }
 
@@ -163,6 +123,46 @@ impl Q4Panels {
                 let byte = quants[(i / 4 % 4 * LANES + lane) * 4 + i % 4];
                 let quant = if i < BLOCK / 2 { byte & 15 } else { byte >> 4 };
                 *out = scale * f32::from(quant) - min;
+            }
+        }
+    }
+}
+
+/// Writes a block of one output of a panel.
+pub(in super::super) fn write_q8(
+    weights: &Q8Block,
+    (block, lane): (usize, usize),
+    (quants, scales): (&mut [i8], &mut [f16]),
+) {
+    scales[block * LANES + lane] = weights.scale;
+    let quants = &mut quants[block * BLOCK * LANES..][..BLOCK * LANES];
+    for (four, inputs) in weights.quants.chunks_exact(4).enumerate() {
+        quants[(four * LANES + lane) * 4..][..4].copy_from_slice(inputs);
+    }
+}
+
+/// One panel of 4 bits.
+#[derive(Debug)]
+pub(crate) struct Q4Panel<'a> {
+    quants: &'a mut [u8],
+    groups: &'a mut [u8],
+    scales: &'a mut [f16],
+}
+
+impl Q4Panel<'_> {
+    /// Writes 8 blocks of one output, or as many as there are.
+    pub(crate) fn write(&mut self, eight: usize, lane: usize, weights: &Q4Block) {
+        self.scales[eight * 2 * LANES + lane] = weights.scale;
+        self.scales[(eight * 2 + 1) * LANES + lane] = weights.min;
+        let blocks = self.groups.len() / (2 * LANES);
+        for group in 0..GROUPS.min(blocks - eight * GROUPS) {
+            let block = eight * GROUPS + group;
+            self.groups[block * 2 * LANES + lane] = weights.scales[group];
+            self.groups[(block * 2 + 1) * LANES + lane] = weights.mins[group];
+            let bytes = weights.halves(group);
+            let quants = &mut self.quants[block * BLOCK / 2 * LANES..][..BLOCK / 2 * LANES];
+            for (four, inputs) in bytes.chunks_exact(4).enumerate() {
+                quants[(four * LANES + lane) * 4..][..4].copy_from_slice(inputs);
             }
         }
     }

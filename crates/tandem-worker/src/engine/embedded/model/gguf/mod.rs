@@ -10,10 +10,12 @@ mod reader;
 use std::collections::HashMap;
 use std::path::Path;
 
+use rayon::prelude::{ParallelIterator, ParallelSlice};
+
 use self::names::Naming;
 use self::reader::{Format, Header, Tensor};
 use super::mapped::{MappedFile, fingerprint};
-use super::{ModelError, TensorSource, Values};
+use super::{ModelError, Numbers, TensorSource, Values};
 use crate::engine::embedded::kernel::{Q4Block, Q8Block};
 
 /// The weights in a GGUF file.
@@ -50,32 +52,23 @@ impl Gguf {
         let (block, bytes) = tensor.format.block();
         let length = tensor.len() / block * bytes;
         let end = tensor.start.checked_add(length).ok_or_else(cut_off)?;
-        let data = self.file.get(tensor.start..end).ok_or_else(cut_off)?;
-        let pairs = || {
-            data.chunks_exact(2)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        };
+        let data = self.file.part(tensor.start..end).ok_or_else(cut_off)?;
+        let blocks = || data.par_chunks_exact(bytes);
         Ok(match tensor.format {
-            Format::F32 => {
-                let bytes = data.chunks_exact(4);
-                let numbers = bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                Values::F32(numbers.collect())
-            }
-            Format::F16 => {
-                let wide = pairs().map(|bits| half::f16::from_bits(bits).to_f32());
-                Values::F32(wide.collect())
-            }
-            Format::Bf16 => Values::Bf16(pairs().collect()),
-            Format::Q8_0 => Values::Q8(data.chunks_exact(bytes).map(Q8Block::read).collect()),
-            Format::Q4K => Values::Q4(data.chunks_exact(bytes).map(Q4Block::read).collect()),
+            Format::F32 => Values::F32(Numbers::read(&data)),
+            Format::F16 => Values::from_f16(&Numbers::read(&data)),
+            Format::Bf16 => Values::Bf16(Numbers::read(&data)),
+            Format::Q8_0 => Values::Q8(Numbers::read(&data)),
+            Format::Q4K => Values::Q4(blocks().map(Q4Block::read).collect::<Vec<_>>().into()),
             // There are no products with 6 bits: 8 hold them with little loss.
             Format::Q6K => {
-                let blocks = data.chunks_exact(bytes);
-                let narrow = |weights: [f32; 256]| {
-                    let parts = weights.chunks_exact(Q8Block::WEIGHTS);
-                    parts.map(Q8Block::quantize).collect::<Vec<_>>()
+                let narrow = |weights: [f32; 256]| -> [Q8Block; 8] {
+                    std::array::from_fn(|part| {
+                        Q8Block::quantize(&weights[part * Q8Block::WEIGHTS..][..Q8Block::WEIGHTS])
+                    })
                 };
-                Values::Q8(blocks.map(reader::q6_k).flat_map(narrow).collect())
+                let blocks = blocks().map(reader::q6_k).map(narrow);
+                Values::Q8(blocks.collect::<Vec<_>>().into_flattened().into())
             }
         })
     }

@@ -69,7 +69,7 @@ impl Naming {
             for weight in &mut weights {
                 *weight -= 1.0;
             }
-            return Values::F32(weights);
+            return Values::F32(weights.into());
         }
         let heads = match self.interleaved {
             Some((heads, _)) if name.contains("q_proj") => heads,
