@@ -83,7 +83,11 @@ async fn steps_take_time_and_speedup_divides_it() {
     // Twenty steps of five milliseconds and a little more.
     let slow = took(1.0).await;
     assert!(slow >= Duration::from_millis(100), "{slow:?}");
-    let fast = took(100.0).await;
+    // The machine may be busy with something else.
+    let mut fast = took(100.0).await;
+    for _ in 0..4 {
+        fast = fast.min(took(100.0).await);
+    }
     assert!(fast < slow / 2, "{fast:?} {slow:?}");
 }
 
