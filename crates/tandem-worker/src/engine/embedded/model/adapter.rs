@@ -3,7 +3,7 @@
 //! Adapters stay beside the weights, so that one batch mixes requests of several, and of none. What
 //! is added to a number depends on its own row only, as everything in `kernel` does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex::Regex;
@@ -65,14 +65,14 @@ struct Module {
 #[derive(Deserialize)]
 struct Config {
     peft_type: String,
-    r: usize,
-    lora_alpha: f64,
+    r: Value,
+    lora_alpha: Value,
     #[serde(default)]
     use_rslora: bool,
     #[serde(default)]
-    rank_pattern: BTreeMap<String, usize>,
+    rank_pattern: Map<String, Value>,
     #[serde(default)]
-    alpha_pattern: BTreeMap<String, f64>,
+    alpha_pattern: Map<String, Value>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -119,11 +119,14 @@ impl Config {
 
     /// Rank and scale of the module `name`.
     fn of_module(&self, name: &str) -> Result<(usize, f32), ModelError> {
-        let rank = pattern(&self.rank_pattern, name)?.unwrap_or(self.r);
-        let alpha = pattern(&self.alpha_pattern, name)?.unwrap_or(self.lora_alpha);
-        if rank == 0 {
-            return Err(unsupported("adapter of rank", "0".to_owned()));
-        }
+        let rank = pattern(&self.rank_pattern, name)?.unwrap_or(&self.r);
+        let alpha = pattern(&self.alpha_pattern, name)?.unwrap_or(&self.lora_alpha);
+        let number = rank.as_u64().and_then(|rank| usize::try_from(rank).ok());
+        let number = number.filter(|&rank| rank > 0);
+        let rank = number.ok_or_else(|| unsupported("adapter of rank", rank.to_string()))?;
+        let alpha = alpha
+            .as_f64()
+            .ok_or_else(|| unsupported("adapter of alpha", alpha.to_string()))?;
         let divisor = if self.use_rslora {
             (rank as f64).sqrt()
         } else {
@@ -135,9 +138,12 @@ impl Config {
     }
 }
 
-/// The value whose key matches the end of `name`, as PEFT reads its patterns.
-fn pattern<T: Copy>(patterns: &BTreeMap<String, T>, name: &str) -> Result<Option<T>, ModelError> {
-    for (key, &value) in patterns {
+/// The value of the first key that matches the end of `name`, as PEFT reads its patterns.
+fn pattern<'a>(
+    patterns: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a Value>, ModelError> {
+    for (key, value) in patterns {
         let regex = Regex::new(&format!(r"^(?:.*\.)?(?:{key})$"))
             .map_err(|_| unsupported("adapter with the pattern", key.clone()))?;
         if regex.is_match(name) {
@@ -312,5 +318,37 @@ impl AdaptedRows<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_first_pattern_that_matches_counts() {
+        let config = |patterns: Value| -> Config {
+            let text = json!({
+                "peft_type": "LORA", "r": 4, "lora_alpha": 8,
+                "rank_pattern": {"down_proj": 2}, "alpha_pattern": patterns,
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        let scale = |patterns, name| config(patterns).of_module(name).unwrap();
+        let (q, own) = (
+            "model.layers.1.self_attn.q_proj",
+            "layers.1.self_attn.q_proj",
+        );
+        assert_eq!(scale(json!({}), q), (4, 2.0));
+        assert_eq!(scale(json!({"q_proj": 4, own: 6}), q), (4, 1.0));
+        assert_eq!(scale(json!({own: 6, "q_proj": 4}), q), (4, 1.5));
+        assert_eq!(scale(json!({"self_attn.[kq]_proj": 12.0}), q), (4, 3.0));
+        // Only whole parts of a name count.
+        assert_eq!(scale(json!({"proj": 4}), q), (4, 2.0));
+        assert_eq!(scale(json!({}), "model.layers.0.mlp.down_proj"), (2, 4.0));
+        assert!(config(json!({"q_proj": "x"})).of_module(q).is_err());
+        assert!(config(json!({"(": 1})).of_module(q).is_err());
     }
 }
