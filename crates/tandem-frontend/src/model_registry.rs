@@ -275,8 +275,13 @@ impl Follower {
 
     /// The pool of an endpoint: that of another model, if one is an adapter of the other.
     fn pool(&self, endpoint: &EndpointId, card: &ModelCard) -> Arc<WorkerPool> {
-        let pools = self.registry.pools();
-        let known = pools.into_iter().find(|pool| pool.endpoint() == endpoint);
+        let models = self.registry.models();
+        // Others of that endpoint may be on their way out, and of another kind.
+        let relatives = models
+            .iter()
+            .filter(|model| model.card.lora.is_some() || card.lora.is_some());
+        let mut pools = relatives.flat_map(|model| model.pools());
+        let known = pools.find(|pool| pool.endpoint() == endpoint && pool.is_of(card.into()));
         known.unwrap_or_else(|| self.pools.start(endpoint, card.into()))
     }
 

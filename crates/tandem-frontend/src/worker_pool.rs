@@ -113,6 +113,12 @@ impl WorkerPool {
         &self.endpoint
     }
 
+    /// Whether its workers are of that kind.
+    pub(crate) fn is_of(&self, kind: WorkerKind) -> bool {
+        (self.block_size(), self.total_blocks, self.ranks)
+            == (kind.block_size, kind.total_blocks, kind.ranks)
+    }
+
     /// The instances now.
     pub(crate) fn instances(&self) -> InstanceWatch {
         self.instances.clone()
