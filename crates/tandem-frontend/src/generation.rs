@@ -11,8 +11,8 @@ use serde_json::Value;
 use tandem_kv_router::Prompt;
 use tandem_protocol::ErrorKind;
 use tandem_protocol::engine::{EngineOutput, EngineRequest, WorkerFailure, compact};
-use tandem_runtime::RequestPlane;
 use tandem_runtime::request_plane::{CallError, Encoding, Request, Responses};
+use tandem_runtime::{Instance, RequestPlane};
 use tracing::{debug, warn};
 
 use crate::choice::Outputs;
@@ -289,17 +289,16 @@ impl Generation {
     async fn start_leg(&mut self) -> Result<DecodeLeg, FrontendError> {
         let prompt = self.job.model.prompt(&self.job.request);
         let mut remote = self.job.remote_prefill(&prompt).await?;
-        let holders = self.job.model.holders();
         loop {
             let choice = WorkerChoice {
                 request_id: &self.job.origin.request_id,
                 prompt: &prompt,
                 remote_prefill: !matches!(remote, RemotePrefill::Nobody),
                 excluded: &self.lost,
-                holders: holders.as_deref(),
             };
             let model = &self.job.model;
-            let chosen = model.decode.choose(choice).map_err(|none| {
+            let can = |instance: &Instance| model.is_on(instance);
+            let chosen = model.decode.choose_among(choice, &can).map_err(|none| {
                 let busy = self.refused.take().map(FrontendError::Worker);
                 busy.unwrap_or_else(|| none.error(&model.card.display_name))
             })?;
@@ -403,15 +402,15 @@ impl Job {
         pool: &Arc<WorkerPool>,
         prompt: &Prompt,
     ) -> Result<RemotePrefill, Fallback> {
-        let holders = self.model.holders();
         let choice = WorkerChoice {
             request_id: &self.origin.request_id,
             prompt,
             remote_prefill: false,
             excluded: &[],
-            holders: holders.as_deref(),
         };
-        let chosen = pool.choose(choice).map_err(|no_choice| match no_choice {
+        let can = |instance: &Instance| self.model.is_on(instance);
+        let chosen = pool.choose_among(choice, &can);
+        let chosen = chosen.map_err(|no_choice| match no_choice {
             NoChoice::Nobody => Fallback::no_worker,
             NoChoice::AllBusy => Fallback::busy,
         })?;

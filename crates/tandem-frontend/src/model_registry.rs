@@ -12,7 +12,7 @@ use tandem_protocol::kv::HashScope;
 use tandem_protocol::openai::model::{Model as ListedModel, ModelList};
 use tandem_runtime::component::MODEL_CARD_ROOT;
 use tandem_runtime::discovery::DiscoveryEvent;
-use tandem_runtime::{EndpointId, Lifecycle};
+use tandem_runtime::{EndpointId, Instance, Lifecycle};
 use tandem_tokenizer::model_card::{DisaggregatedEndpoint, ModelType};
 use tandem_tokenizer::{ChatTemplate, Error, ModelCard, Tokenizer};
 use tracing::{info, warn};
@@ -56,9 +56,10 @@ impl Model {
         Prompt::new(&request.token_ids, self.decode.block_size(), scope)
     }
 
-    /// The only workers that can answer, if not all of the pools can.
-    pub(crate) fn holders(&self) -> Option<Arc<HashSet<u64>>> {
-        self.holders.as_ref().map(ArcSwap::load_full)
+    /// Whether a worker of its pools can answer for it.
+    pub(crate) fn is_on(&self, instance: &Instance) -> bool {
+        let holders = self.holders.as_ref().map(ArcSwap::load);
+        holders.is_none_or(|holders| holders.contains(&instance.instance_id))
     }
 
     /// Its workers.

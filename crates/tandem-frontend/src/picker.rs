@@ -1,7 +1,6 @@
 //! Choosing a worker for a request that somebody else sends there: a proxy, over HTTP.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use tandem_runtime::{Instance, Lifecycle};
 use crate::answer::Form;
 use crate::config::RoutingArgs;
 use crate::error::FrontendError;
-use crate::model_registry::ModelRegistry;
+use crate::model_registry::{Model, ModelRegistry};
 use crate::preprocess;
 use crate::server::Planes;
 use crate::server_pool;
@@ -43,8 +42,8 @@ struct Demand {
     pool: Arc<WorkerPool>,
     /// Name of the model.
     model: String,
-    /// The only workers that can answer, if not all can.
-    holders: Option<Arc<HashSet<u64>>>,
+    /// The model, if it is one of a registry: not all workers may have it.
+    registered: Option<Arc<Model>>,
     /// Longest first; at least one.
     prompts: Vec<Demanded>,
 }
@@ -138,7 +137,6 @@ impl Picker {
             prompt: &prompt,
             remote_prefill: false,
             excluded: &[],
-            holders: None,
         };
         let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
         let found = self.source.pools().into_iter().filter_map(|pool| {
@@ -180,7 +178,7 @@ impl Source {
                 Ok(Demand {
                     pool: Arc::clone(pool),
                     model,
-                    holders: None,
+                    registered: None,
                     prompts: vec![Demanded {
                         prompt: Arc::new(prompt),
                         remote_prefill: false,
@@ -201,16 +199,18 @@ impl Demand {
         let Self {
             pool,
             model,
-            holders,
+            registered,
             prompts,
         } = self;
-        let eligible = |instance: &Instance| address(instance).is_some_and(allowed);
+        let eligible = |instance: &Instance| {
+            let can = registered
+                .as_ref()
+                .is_none_or(|model| model.is_on(instance));
+            can && address(instance).is_some_and(allowed)
+        };
         let mut prompts = prompts.into_iter();
         let longest = prompts.next().expect("a request has at least one prompt");
-        let choice = WorkerChoice {
-            holders: holders.as_deref(),
-            ..longest.choice(request.request_id)
-        };
+        let choice = longest.choice(request.request_id);
         let chosen = pool.choose_among(choice, &eligible);
         let chosen = chosen.map_err(|no_choice| no_choice.error(&model))?;
         let mut picked = Picked::on(&chosen.instance, &pool, request.request_id);
@@ -244,7 +244,6 @@ impl Demanded {
             prompt: &self.prompt,
             remote_prefill: self.remote_prefill,
             excluded: &[],
-            holders: None,
         }
     }
 }
@@ -360,7 +359,7 @@ fn demand(
     Ok(Demand {
         pool,
         model: model.card.display_name.clone(),
-        holders: model.holders(),
+        registered: Some(model),
         prompts,
     })
 }

@@ -2,7 +2,7 @@
 
 mod factory;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -93,8 +93,6 @@ pub(crate) struct WorkerChoice<'a> {
     pub remote_prefill: bool,
     /// Workers that must not be chosen.
     pub excluded: &'a [u64],
-    /// The only ones that may: those with the adapter that is asked for.
-    pub holders: Option<&'a HashSet<u64>>,
 }
 
 impl NoChoice {
@@ -216,11 +214,6 @@ impl WorkerPool {
         prompt.tokens.saturating_sub(cached)
     }
 
-    /// Chooses a worker.
-    pub(crate) fn choose(self: &Arc<Self>, choice: WorkerChoice<'_>) -> Result<Chosen, NoChoice> {
-        self.choose_among(choice, &|_| true)
-    }
-
     /// Chooses one of the workers that are `eligible`.
     pub(crate) fn choose_among(
         self: &Arc<Self>,
@@ -228,7 +221,7 @@ impl WorkerPool {
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Chosen, NoChoice> {
         let instances = self.instances.current();
-        let candidates = self.free(&instances, &choice, eligible)?;
+        let candidates = self.free(&instances, choice.excluded, eligible)?;
         let number = self.next_request.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}:{number}", choice.request_id);
         let request = SelectRequest {
@@ -271,7 +264,7 @@ impl WorkerPool {
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Instance, NoChoice> {
         let instances = self.instances.current();
-        let candidates = self.free(&instances, &choice, eligible)?;
+        let candidates = self.free(&instances, choice.excluded, eligible)?;
         let request = SelectRequest {
             id: choice.request_id,
             prompt: choice.prompt,
@@ -319,13 +312,12 @@ impl WorkerPool {
     fn free(
         &self,
         instances: &Instances,
-        choice: &WorkerChoice<'_>,
+        excluded: &[u64],
         eligible: &dyn Fn(&Instance) -> bool,
     ) -> Result<Vec<WorkerCandidate>, NoChoice> {
         let eligible = instances.values().filter(|instance| eligible(instance));
         let ids = eligible.map(|instance| instance.instance_id);
-        let holds = |id: &u64| choice.holders.is_none_or(|holders| holders.contains(id));
-        self.without_busy(self.candidates(ids.filter(holds), choice.excluded))
+        self.without_busy(self.candidates(ids, excluded))
     }
 
     /// Those of `candidates` that are not busy.
