@@ -89,16 +89,19 @@ def test_a_worker_killed_before_its_first_token_is_not_noticed(mock: SimpleNames
 def test_a_worker_killed_in_mid_stream_costs_no_request_and_no_token(
     mock: SimpleNamespace,
 ) -> None:
-    # Enough that nobody is done before everybody has begun.
+    # Enough that few are done before everybody has begun.
     tokens = 150
     answers = expected(mock, tokens)
     victim, _ = mock.workers
     made = victim.figure("generated_tokens_total")
     crowd, texts = crowd_of(mock, tokens)
+    # Its first answers are far, and on a slow machine its last requests have only just come.
+    amid = lambda: (
+        victim.figure("generated_tokens_total") > made + 1500
+        and victim.figure("running_requests") >= IN_FLIGHT // 3
+    )
     with crowd:
-        eventually(lambda: victim.figure("generated_tokens_total") > made + 1500, timeout=30)
-        assert crowd.running() == IN_FLIGHT
-        assert victim.figure("running_requests") >= IN_FLIGHT // 3
+        eventually(amid, timeout=30)
         victim.kill()
         results = crowd.results()
     assert results == [answers[text] for text in texts]
