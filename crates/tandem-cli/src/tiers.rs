@@ -8,7 +8,7 @@ use crate::args::CacheArgs;
 
 /// The tiers below a worker's KV cache.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "KV tiers: what the KV cache has no room for")]
+#[command(next_help_heading = "KV tiers: what is not in the KV cache")]
 pub(crate) struct TierArgs {
     /// Memory of each worker for KV blocks that its KV cache gave up, in GiB; 0 for none
     #[arg(
@@ -43,6 +43,11 @@ pub(crate) struct TierArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     kv_offload_min_frequency: u32,
+
+    /// Take KV blocks from other workers of the model that have them, instead of computing them, and
+    /// give them ours; the network that workers are in must be trusted
+    #[arg(long, env = "TANDEM_KV_PEERS")]
+    kv_peers: bool,
 }
 
 impl TierArgs {
@@ -59,6 +64,7 @@ impl TierArgs {
                     .unwrap_or_else(|| cache.directory().join("kv")),
             }),
             min_frequency: self.kv_offload_min_frequency,
+            peers: self.kv_peers,
         }
     }
 }
@@ -111,8 +117,10 @@ mod tests {
                 directory: "/cache/kv".into(),
             }),
             min_frequency: 2,
+            peers: false,
         };
         assert_eq!(given, expect);
+        assert!(config(&["--kv-peers"]).unwrap().peers);
         let elsewhere = ["--kv-disk-cache-gb", "1", "--kv-disk-cache-dir", "/kv"];
         assert_eq!(
             config(&elsewhere).unwrap().disk.unwrap().directory,

@@ -1,5 +1,6 @@
 //! Names of blocks: the slot that holds one, and the content that makes it reusable.
 
+use serde::{Deserialize, Serialize};
 use tandem_protocol::kv::{BlockHash, SequenceHash, chain};
 
 /// A slot of the pool.
@@ -18,7 +19,7 @@ impl BlockId {
 }
 
 /// What a full block holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockIdentity {
     /// Names the block together with everything before it.
     pub sequence: SequenceHash,

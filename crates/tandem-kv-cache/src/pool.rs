@@ -128,6 +128,12 @@ impl BlockPool {
             .collect()
     }
 
+    /// The stored block that holds exactly that, without taking a reference.
+    pub fn find(&self, identity: &BlockIdentity) -> Option<BlockId> {
+        let block = self.stored.get(&identity.sequence).copied()?;
+        (self.slots[block.index()].identity == Some(*identity)).then_some(block)
+    }
+
     /// Blocks of `blocks` that nobody uses now: acquiring them makes that many fewer available.
     pub fn count_idle(&self, blocks: &[BlockId]) -> usize {
         let idle = |block: &&BlockId| self.slots[block.index()].references == 0;

@@ -61,9 +61,23 @@ pub struct EngineRequest {
     /// Not known to Dynamo, which ignores it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generated_tokens: Option<u32>,
+    /// Another worker that has the prompt's first blocks, if more of them than this one. Not known
+    /// to Dynamo, which ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_peer: Option<KvPeer>,
     /// Engine-specific extras.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_args: Option<Value>,
+}
+
+/// A worker that can be asked for a prompt's KV blocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KvPeer {
+    /// Where it gives blocks away, `host:port`.
+    pub address: String,
+    /// How many blocks it should have, from the prompt's first on.
+    pub blocks: u32,
 }
 
 /// Where a decode worker finds the prompt's KV blocks while a prefill worker still computes them, as

@@ -160,6 +160,10 @@ pub struct RuntimeConfig {
     /// are started at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disaggregated_endpoint: Option<DisaggregatedEndpoint>,
+    /// Where other workers of the model may ask this one for KV blocks, `host:port`; absent unless
+    /// it gives them away. Not known to Dynamo, which ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_peer_address: Option<String>,
     /// Members that other versions add.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

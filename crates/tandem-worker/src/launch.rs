@@ -32,7 +32,7 @@ pub struct WorkerOptions {
     pub role: WorkerRole,
     /// Deployment that the worker joins.
     pub namespace: String,
-    /// Address on which a prefill worker hands KV blocks over.
+    /// Address on which the worker gives KV blocks to others.
     pub transfer_host: IpAddr,
     /// Whether a prefill worker hands its KV blocks over.
     pub transfer: bool,
@@ -132,7 +132,7 @@ async fn inside(
 ) -> Result<(Arc<dyn Engine>, ModelCard), LaunchError> {
     let WorkerOptions {
         directory,
-        card,
+        mut card,
         role,
         transfer_host,
         transfer,
@@ -140,10 +140,21 @@ async fn inside(
         mock,
         ..
     } = options;
-    let listener = match role {
-        WorkerRole::Prefill if transfer => Some(listen(transfer_host, &mut engine).await?),
-        WorkerRole::Prefill | WorkerRole::Decode => None,
-    };
+    let hands_over = role == WorkerRole::Prefill && transfer;
+    let mut listening = None;
+    if hands_over || engine.tiers.peers {
+        let (listener, address) = listen(transfer_host).await?;
+        if hands_over {
+            engine.transfer = Some(TransferConfig {
+                address: address.clone(),
+                lease: TRANSFER_LEASE,
+            });
+        }
+        if engine.tiers.peers {
+            card.runtime_config.kv_peer_address = Some(address);
+        }
+        listening = Some(listener);
+    }
     let load = move || match mock {
         None => EmbeddedEngine::load(&directory, engine),
         Some(mock) => EmbeddedEngine::mock(&directory, mock, engine),
@@ -151,9 +162,9 @@ async fn inside(
     let engine = tokio::task::spawn_blocking(load)
         .await
         .map_err(|_| LaunchError::Crashed)??;
-    if let (Some(listener), Some(leases)) = (listener, engine.leases()) {
+    if let Some(listener) = listening {
         let stop = transfers.stopping().clone();
-        transfers.spawn_to_end(transfer::serve(listener, leases, stop));
+        transfers.spawn_to_end(transfer::serve(listener, engine.offer(), stop));
     }
     Ok((Arc::new(engine), card))
 }
@@ -175,18 +186,14 @@ async fn outside(
     Ok((Arc::new(engine), card))
 }
 
-/// Takes any free port of `host` for handing blocks over.
-async fn listen(host: IpAddr, engine: &mut EmbeddedConfig) -> Result<TcpListener, LaunchError> {
+/// Takes any free port of `host` for handing blocks over, and says where that is.
+async fn listen(host: IpAddr) -> Result<(TcpListener, String), LaunchError> {
     let failed = |source| LaunchError::Transfer { host, source };
     let listener = TcpListener::bind(SocketAddr::new(host, 0))
         .await
         .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?.to_string();
-    engine.transfer = Some(TransferConfig {
-        address,
-        lease: TRANSFER_LEASE,
-    });
-    Ok(listener)
+    Ok((listener, address))
 }
 
 /// What a frontend must know of this engine: a prompt that passes its check there fits here.

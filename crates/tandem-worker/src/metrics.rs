@@ -124,6 +124,11 @@ const COUNTERS: &[Figure] = &[
         read: |load| load.counters.remote_prefills,
     },
     Figure {
+        name: "peer_blocks_served",
+        help: "KV blocks given to other workers that would have had to compute them",
+        read: |load| load.counters.peer_blocks_served,
+    },
+    Figure {
         name: "remote_prefill_fallbacks",
         help: "Prompts computed here because their blocks did not come",
         read: |load| load.counters.remote_prefill_fallbacks.values().sum(),

@@ -237,6 +237,10 @@ pub(crate) fn run(args: &WorkerCommandArgs) -> Result<()> {
         bail!("--lora-modules is for the embedded engine and vLLM");
     }
     let tiers = args.tiers.config(&args.cache);
+    let is_outside = args.engine.engine.dialect().is_some();
+    if tiers.peers && is_outside {
+        bail!("--kv-peers is for the engines in this binary");
+    }
     args.external
         .check(&args.engine, tiers.host_bytes > 0 || tiers.disk.is_some())?;
     block_on(serve(args))

@@ -57,17 +57,22 @@ impl TierCounters {
         self.onboarded.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// Counts a failure. Only the first of its kind is worth a warning: a broken disk fails often.
-    pub(super) fn fail(&self, failure: TierFailure) {
+    /// Counts blocks that failed. Only the first failure of its kind is worth a warning: a broken
+    /// disk fails often.
+    pub(super) fn fail(&self, failure: TierFailure, blocks: usize) {
+        if blocks == 0 {
+            return;
+        }
         let reason = failure.reason();
         let first = {
             let mut failures = self.failures.lock();
             let count = failures.entry(reason).or_default();
-            *count += 1;
-            *count == 1
+            let first = *count == 0;
+            *count += blocks as u64;
+            first
         };
         let tier = self.tier;
-        if first && failure != TierFailure::QueueFull {
+        if first && !failure.is_usual() {
             tracing::warn!(
                 ?tier,
                 reason,

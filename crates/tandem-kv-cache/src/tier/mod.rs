@@ -2,8 +2,8 @@
 //!
 //! A block that the device gives up goes to the host's memory (`host`); one that was seen often
 //! enough is written to a file (`disk`) behind the engine's back (`offload`), wherever it is by
-//! then. Both are looked up when a prompt comes, and what they have goes back to the device
-//! (`onboard`) instead of being computed.
+//! then. Both are looked up when a prompt comes, then another worker that is said to have the rest
+//! (`peer`), and what they have goes to the device (`onboard`) instead of being computed.
 //!
 //! Whatever fails costs a computation and a count in [`TierFigures`]: nothing that a tier returns is
 //! anything but the block that was asked for.
@@ -14,6 +14,7 @@ mod host;
 mod metrics;
 mod offload;
 mod onboard;
+mod peer;
 mod record;
 mod residents;
 
@@ -27,7 +28,8 @@ use self::disk::{DiskLayout, DiskStore};
 use self::host::HostPool;
 use self::metrics::TierCounters;
 use self::offload::Offloader;
-use self::onboard::{Onboarder, ReadAhead, Wake};
+use self::onboard::{Onboarder, Read, ReadAhead, Wake};
+use self::peer::PeerTier;
 use crate::block::BlockIdentity;
 use crate::cache::BlockCache;
 use crate::layout::KvShape;
@@ -35,6 +37,7 @@ use crate::store::BlockData;
 
 pub use metrics::TierFigures;
 pub use onboard::Onboarding;
+pub use peer::{Peer, PeerAsk};
 
 /// Most memory of blocks that are read for sequences that wait.
 const READ_AHEAD_BYTES: usize = 256 << 20;
@@ -48,6 +51,8 @@ pub struct TierConfig {
     pub disk: Option<DiskConfig>,
     /// How often a block has to be seen before it is written to disk; 1 for always.
     pub min_frequency: u32,
+    /// Whether blocks are fetched from other workers that have them, and given to those that ask.
+    pub peers: bool,
 }
 
 /// A tier on disk.
@@ -65,6 +70,7 @@ impl Default for TierConfig {
             host_bytes: 0,
             disk: None,
             min_frequency: 2,
+            peers: false,
         }
     }
 }
@@ -107,6 +113,10 @@ pub(crate) enum TierFailure {
     Write,
     Full,
     QueueFull,
+    /// Another worker does not have what it was said to have.
+    Gone,
+    /// A transfer failed, for the reason that it names.
+    Peer(&'static str),
 }
 
 impl TierFailure {
@@ -119,7 +129,14 @@ impl TierFailure {
             Self::Write => "write_error",
             Self::Full => "disk_full",
             Self::QueueFull => "queue_full",
+            Self::Gone => "gone",
+            Self::Peer(reason) => reason,
         }
+    }
+
+    /// Whether it happens where nothing is broken.
+    const fn is_usual(self) -> bool {
+        matches!(self, Self::QueueFull | Self::Gone)
     }
 }
 
@@ -138,6 +155,8 @@ pub struct KvTiers {
     cache: Arc<BlockCache>,
     host: Option<HostTier>,
     disk: Option<DiskTier>,
+    peers: Option<PeerTier>,
+    read_ahead: ReadAhead,
 }
 
 #[derive(Debug)]
@@ -152,7 +171,6 @@ struct DiskTier {
     counters: Arc<TierCounters>,
     offloader: Offloader,
     onboarder: Onboarder,
-    read_ahead: ReadAhead,
 }
 
 impl KvTiers {
@@ -168,6 +186,8 @@ impl KvTiers {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, TierError> {
         let host = host_pool(config.host_bytes, &blocks.shape)?;
+        let block_bytes = blocks.shape.block_bytes();
+        let wake = Wake(Arc::new(wake));
         let disk = match &config.disk {
             None => None,
             Some(disk) => {
@@ -177,8 +197,6 @@ impl KvTiers {
                     bytes: disk.bytes,
                 };
                 let store = open_disk(disk, layout, &cache)?;
-                let block_bytes = blocks.shape.block_bytes();
-                let wake = Wake(Arc::new(wake));
                 Some(DiskTier::start(
                     store,
                     config.min_frequency,
@@ -187,12 +205,24 @@ impl KvTiers {
                 )?)
             }
         };
-        Ok(Self { cache, host, disk })
+        let peers = config.peers.then(|| PeerTier::start(&blocks.shape, &wake));
+        Ok(Self {
+            cache,
+            host,
+            disk,
+            peers: peers.transpose()?,
+            read_ahead: ReadAhead::new((READ_AHEAD_BYTES / block_bytes).max(1)),
+        })
     }
 
     /// Whether there is no tier at all.
     pub fn is_empty(&self) -> bool {
-        self.host.is_none() && self.disk.is_none()
+        self.host.is_none() && self.disk.is_none() && self.peers.is_none()
+    }
+
+    /// Whether blocks that the device gives up go anywhere.
+    pub fn keep_evicted(&self) -> bool {
+        self.host.is_some() || self.disk.is_some()
     }
 
     /// Takes in what the device gave up, parents before children.
@@ -224,24 +254,27 @@ impl KvTiers {
     }
 
     /// Looks for consecutive blocks, and reads those that are not in memory. `ahead` is what was
-    /// read ahead for the same sequence.
-    pub fn onboard(&self, wanted: &[BlockIdentity], ahead: &Onboarding) -> Onboarding {
+    /// read ahead for the same sequence; `ask` is for what is nowhere here.
+    pub fn onboard(
+        &self,
+        wanted: &[BlockIdentity],
+        ahead: &Onboarding,
+        ask: Option<PeerAsk<'_>>,
+    ) -> Onboarding {
+        let ask = self.askable(ask);
         let mut found = Onboarding::default();
-        let mut reads = Vec::new();
-        for identity in wanted {
+        let mut reads = Reads::default();
+        for (index, identity) in wanted.iter().enumerate() {
             if let Some(data) = self.in_host(identity) {
                 found.push_ready(*identity, data);
-                continue;
+            } else if !found.push_from(identity, ahead) {
+                let Some(tier) = self.place((index, identity), ask) else {
+                    break;
+                };
+                reads.push(tier, found.push_read(*identity, tier));
             }
-            if found.push_from(identity, ahead) {
-                continue;
-            }
-            if !self.on_disk(identity) {
-                break;
-            }
-            reads.push(found.push_read(*identity));
         }
-        self.read(reads);
+        self.read(reads, ask);
         found
     }
 
@@ -258,46 +291,59 @@ impl KvTiers {
     }
 
     /// Begins to read the blocks of a sequence that has to wait, as far as memory for that allows.
-    pub fn read_ahead(&self, wanted: &[BlockIdentity]) -> Onboarding {
+    pub fn read_ahead(&self, wanted: &[BlockIdentity], ask: Option<PeerAsk<'_>>) -> Onboarding {
+        let ask = self.askable(ask);
         let mut found = Onboarding::default();
-        let Some(disk) = &self.disk else {
+        if self.disk.is_none() && ask.is_none() {
             return found;
-        };
-        let mut on_disk = Vec::new();
-        for identity in wanted {
+        }
+        let mut places = Vec::new();
+        for (index, identity) in wanted.iter().enumerate() {
             let in_host = self.host.as_ref();
             if in_host.is_some_and(|host| host.pool.lock().contains(identity)) {
                 continue;
             }
-            if !disk.store.contains(identity) {
+            let Some(tier) = self.place((index, identity), ask) else {
                 break;
-            }
-            on_disk.push(*identity);
+            };
+            places.push((*identity, tier));
         }
-        let share = disk.read_ahead.take(on_disk.len());
-        let affordable = on_disk.into_iter().take(share.blocks);
-        let reads = affordable
-            .map(|identity| found.push_read(identity))
-            .collect();
-        self.read(reads);
+        let share = self.read_ahead.take(places.len());
+        let mut reads = Reads::default();
+        for (identity, tier) in places.into_iter().take(share.blocks) {
+            reads.push(tier, found.push_read(identity, tier));
+        }
+        self.read(reads, ask);
         found.with_share(share)
     }
 
     /// The blocks that came, up to the first that did not: they go to the device now.
     pub fn take(&self, onboarding: Onboarding) -> Vec<BlockData> {
-        let mut from_host = 0;
-        let blocks = onboarding.into_blocks();
-        let blocks = blocks.inspect(|(tier, _)| {
-            from_host += usize::from(*tier == StorageTier::HostPinned);
-        });
-        let blocks: Vec<_> = blocks.map(|(_, data)| data).collect();
+        let (mut from_host, mut from_disk, mut from_peers) = (0, 0, 0);
+        let count = |(tier, data)| {
+            match tier {
+                StorageTier::Device | StorageTier::HostPinned => from_host += 1,
+                StorageTier::Disk => from_disk += 1,
+                StorageTier::External => from_peers += 1,
+            }
+            data
+        };
+        let blocks: Vec<_> = onboarding.into_blocks().map(count).collect();
         if let Some(host) = &self.host {
             host.counters.onboarded(from_host);
         }
         if let Some(disk) = &self.disk {
-            disk.counters.onboarded(blocks.len() - from_host);
+            disk.counters.onboarded(from_disk);
+        }
+        if let Some(peers) = &self.peers {
+            peers.counters.onboarded(from_peers);
         }
         blocks
+    }
+
+    /// The numbers of a block that is in the host's memory.
+    pub fn in_host(&self, identity: &BlockIdentity) -> Option<BlockData> {
+        self.host.as_ref()?.pool.lock().get(identity)
     }
 
     /// Figures of each tier, the fastest first.
@@ -310,21 +356,53 @@ impl KvTiers {
             let store = &disk.store;
             disk.counters.figures(store.len(), store.capacity())
         });
-        host.chain(disk).collect()
+        // What is fetched goes to the device.
+        let peers = self.peers.iter().map(|peers| peers.counters.figures(0, 0));
+        host.chain(disk).chain(peers).collect()
     }
 
-    fn in_host(&self, identity: &BlockIdentity) -> Option<BlockData> {
-        self.host.as_ref()?.pool.lock().get(identity)
+    /// `ask`, if it is worth it.
+    fn askable<'a>(&self, ask: Option<PeerAsk<'a>>) -> Option<PeerAsk<'a>> {
+        let peers = self.peers.as_ref()?;
+        ask.filter(|ask| peers.may_ask(ask.peer))
     }
 
-    fn on_disk(&self, identity: &BlockIdentity) -> bool {
+    /// Where a block can be read that is not in memory, the `index`th that is wanted.
+    fn place(
+        &self,
+        (index, identity): (usize, &BlockIdentity),
+        ask: Option<PeerAsk<'_>>,
+    ) -> Option<StorageTier> {
         let disk = self.disk.as_ref();
-        disk.is_some_and(|disk| disk.store.contains(identity))
+        if disk.is_some_and(|disk| disk.store.contains(identity)) {
+            return Some(StorageTier::Disk);
+        }
+        let there = ask.is_some_and(|ask| index < ask.blocks);
+        there.then_some(StorageTier::External)
     }
 
-    fn read(&self, reads: Vec<onboard::Read>) {
+    fn read(&self, reads: Reads, ask: Option<PeerAsk<'_>>) {
         if let Some(disk) = &self.disk {
-            disk.onboarder.read(reads);
+            disk.onboarder.read(reads.disk);
+        }
+        if let (Some(peers), Some(ask), false) = (&self.peers, ask, reads.peer.is_empty()) {
+            peers.fetch(ask, reads.peer);
+        }
+    }
+}
+
+/// Blocks to be read, by where they are.
+#[derive(Debug, Default)]
+struct Reads {
+    disk: Vec<Read>,
+    peer: Vec<Read>,
+}
+
+impl Reads {
+    fn push(&mut self, tier: StorageTier, read: Read) {
+        match tier {
+            StorageTier::External => self.peer.push(read),
+            _ => self.disk.push(read),
         }
     }
 }
@@ -347,7 +425,6 @@ impl DiskTier {
         Ok(Self {
             onboarder: Onboarder::start(&store, &counters, wake)?,
             offloader,
-            read_ahead: ReadAhead::new((READ_AHEAD_BYTES / block_bytes).max(1)),
             store,
             counters,
         })

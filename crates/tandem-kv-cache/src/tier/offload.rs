@@ -150,7 +150,7 @@ impl Offloader {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 self.queued.lock().remove(&identity.sequence);
-                self.counters.fail(TierFailure::QueueFull);
+                self.counters.fail(TierFailure::QueueFull, 1);
             }
             Err(TrySendError::Disconnected(_)) => {
                 self.queued.lock().remove(&identity.sequence);
@@ -190,7 +190,7 @@ impl Writer {
             if !self.disk.contains(&identity) {
                 match self.disk.write(identity, &data, &mut buffer) {
                     Ok(evicted) => self.counters.stored(1, evicted),
-                    Err(failure) => self.counters.fail(failure),
+                    Err(failure) => self.counters.fail(failure, 1),
                 }
             }
             self.queued.lock().remove(&identity.sequence);

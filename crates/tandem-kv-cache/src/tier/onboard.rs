@@ -76,12 +76,12 @@ impl Onboarding {
         });
     }
 
-    /// Adds a block to be read, and returns where it is to be put.
-    pub(super) fn push_read(&mut self, identity: BlockIdentity) -> Read {
+    /// Adds a block to be read from `tier`, and returns where it is to be put.
+    pub(super) fn push_read(&mut self, identity: BlockIdentity, tier: StorageTier) -> Read {
         let cell = Arc::new(Cell::new());
         self.blocks.push(Expected {
             identity,
-            tier: StorageTier::Disk,
+            tier,
             cell: Arc::clone(&cell),
         });
         Read { identity, cell }
@@ -154,8 +154,21 @@ impl Drop for Share {
 /// A block to be read.
 #[derive(Debug)]
 pub(super) struct Read {
-    identity: BlockIdentity,
+    pub(super) identity: BlockIdentity,
     cell: Arc<Cell>,
+}
+
+impl Read {
+    /// Whether anybody waits for it.
+    pub(super) fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.cell) > 1
+    }
+
+    /// Says what came of it.
+    pub(super) fn set(self, data: Option<BlockData>) {
+        // Nobody else sets it.
+        self.cell.set(data).ok();
+    }
 }
 
 /// Called when blocks have come.
@@ -213,7 +226,7 @@ impl Onboarder {
                 jobs.and_then(|jobs| jobs.try_send(blocks).err())
             {
                 for read in refused {
-                    read.cell.set(None).ok();
+                    read.set(None);
                 }
             }
             blocks = rest;
@@ -246,21 +259,19 @@ impl Reader {
         loop {
             let job = self.waiting.lock().recv();
             let Ok(job) = job else { return };
-            for Read { identity, cell } in job {
-                if Arc::strong_count(&cell) == 1 {
-                    // Nobody waits for it any more.
+            for read in job {
+                if !read.is_wanted() {
                     continue;
                 }
-                let data = match self.disk.read(&identity, &mut buffer) {
+                let data = match self.disk.read(&read.identity, &mut buffer) {
                     Ok(data) => Some(data),
                     Err(Unread::Gone) => None,
                     Err(Unread::Failed(failure)) => {
-                        self.counters.fail(failure);
+                        self.counters.fail(failure, 1);
                         None
                     }
                 };
-                // Nobody else sets it.
-                cell.set(data).ok();
+                read.set(data);
             }
             (self.wake.0)();
         }

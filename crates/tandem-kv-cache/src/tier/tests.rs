@@ -155,7 +155,13 @@ impl Checked {
         let events = cache.subscribe();
         let disk = Some(disk);
         let mut checked = Self {
-            tiers: KvTiers { cache, host, disk },
+            tiers: KvTiers {
+                cache,
+                host,
+                disk,
+                peers: None,
+                read_ahead: ReadAhead::new(1 << 10),
+            },
             events,
             known: HashMap::new(),
         };
@@ -202,11 +208,11 @@ impl Checked {
     fn onboard(&self, path: &[u64], ahead: bool) -> usize {
         let wanted = blocks(path);
         let ahead = if ahead {
-            self.tiers.read_ahead(&wanted)
+            self.tiers.read_ahead(&wanted, None)
         } else {
             Onboarding::default()
         };
-        let onboarding = self.tiers.onboard(&wanted, &ahead);
+        let onboarding = self.tiers.onboard(&wanted, &ahead, None);
         drop(ahead);
         wait_for(&onboarding);
         let found = self.tiers.take(onboarding);
@@ -448,6 +454,7 @@ fn a_tier_without_room_for_a_block_is_refused() {
                 directory: directory.path().to_owned(),
             }),
             min_frequency: 1,
+            peers: false,
         };
         let blocks = TierBlocks {
             fingerprint: "model",

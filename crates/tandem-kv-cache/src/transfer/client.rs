@@ -1,5 +1,7 @@
 //! The decode side: fetches the blocks that a ticket names.
 
+use std::time::Duration;
+
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -26,7 +28,7 @@ pub async fn fetch(ticket: &Ticket, plan: FetchPlan<'_>) -> Result<Vec<BlockData
         return Err(TransferError::ModelMismatch);
     }
     let patience = plan.timeouts.frame;
-    let mut stream = connect(ticket, plan.timeouts).await?;
+    let mut stream = connect(&ticket.address, plan.timeouts.connect).await?;
     let request = FetchRequest {
         handle: ticket.handle.clone(),
         fingerprint: plan.fingerprint.to_owned(),
@@ -41,18 +43,13 @@ pub async fn fetch(ticket: &Ticket, plan: FetchPlan<'_>) -> Result<Vec<BlockData
         match frame.kind {
             Kind::Block if blocks.len() < expected => blocks.push(frame.numbers(plan.block_len)?),
             Kind::Done if blocks.len() == expected => return Ok(blocks),
-            Kind::Refused => {
-                return Err(match frame.parse()? {
-                    Refusal::UnknownHandle => TransferError::UnknownHandle,
-                    Refusal::ModelMismatch => TransferError::ModelMismatch,
-                });
-            }
+            Kind::Refused => return Err(frame.parse::<Refusal>()?.into()),
             Kind::Block | Kind::Done => {
                 return Err(TransferError::Protocol(
                     "another number of blocks than announced",
                 ));
             }
-            Kind::Fetch | Kind::Release => {
+            Kind::Fetch | Kind::Release | Kind::Find => {
                 return Err(TransferError::Protocol("a request instead of an answer"));
             }
         }
@@ -62,18 +59,18 @@ pub async fn fetch(ticket: &Ticket, plan: FetchPlan<'_>) -> Result<Vec<BlockData
 /// Tells the prefill worker that the blocks of `ticket` are not wanted; without it they stay
 /// pinned until the lease ends.
 pub async fn release(ticket: &Ticket, timeouts: FetchTimeouts) -> Result<(), TransferError> {
-    let mut stream = connect(ticket, timeouts).await?;
+    let mut stream = connect(&ticket.address, timeouts.connect).await?;
     let handle = ticket.handle.clone();
     let request = Frame::json(Kind::Release, &ReleaseRequest { handle });
     within(timeouts.frame, request.write(&mut stream)).await
 }
 
-async fn connect(ticket: &Ticket, timeouts: FetchTimeouts) -> Result<TcpStream, TransferError> {
+pub(super) async fn connect(address: &str, patience: Duration) -> Result<TcpStream, TransferError> {
     let unreachable = |source| TransferError::Unreachable {
-        address: ticket.address.clone(),
+        address: address.to_owned(),
         source,
     };
-    let stream = timeout(timeouts.connect, TcpStream::connect(&ticket.address))
+    let stream = timeout(patience, TcpStream::connect(address))
         .await
         .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
         .map_err(unreachable)?;
@@ -84,7 +81,7 @@ async fn connect(ticket: &Ticket, timeouts: FetchTimeouts) -> Result<TcpStream, 
 }
 
 async fn within<T>(
-    patience: std::time::Duration,
+    patience: Duration,
     exchange: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
     timeout(patience, exchange)

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! All numbers are little-endian. A conversation is `Fetch`, then `Block` per block and `Done`,
-//! or `Refused`; or `Release` alone.
+//! or `Refused`; or `Release` alone; or any number of `Find`, each answered with `Block` per block
+//! that was found and `Done`, or with `Refused`, which ends it.
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,6 +26,7 @@ pub(super) enum Kind {
     Done,
     Refused,
     Release,
+    Find,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::Done => 3,
             Self::Refused => 4,
             Self::Release => 5,
+            Self::Find => 6,
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind {
             3 => Some(Self::Done),
             4 => Some(Self::Refused),
             5 => Some(Self::Release),
+            6 => Some(Self::Find),
             _ => None,
         }
     }
@@ -70,6 +74,17 @@ pub(super) struct ReleaseRequest {
 pub(super) enum Refusal {
     UnknownHandle,
     ModelMismatch,
+    NotShared,
+}
+
+impl From<Refusal> for TransferError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownHandle => Self::UnknownHandle,
+            Refusal::ModelMismatch => Self::ModelMismatch,
+            Refusal::NotShared => Self::NotShared,
+        }
+    }
 }
 
 pub(super) struct Frame {

@@ -1,10 +1,14 @@
-//! Moving the blocks of a finished prefill to the worker that decodes.
+//! Moving blocks from one worker to another, over TCP, as checksummed frames.
 //!
-//! The prefill worker pins the blocks under a lease ([`LeaseTable`]) and answers with a
-//! [`Ticket`]. The decode worker [`fetch`]es the blocks with it over TCP, as checksummed frames.
-//! Whatever goes wrong is a [`TransferError`]: the decode worker then computes the prompt itself.
+//! The blocks of a finished prefill: the prefill worker pins them under a lease ([`LeaseTable`]) and
+//! answers with a [`Ticket`], with which the decode worker [`fetch`]es them. Blocks that happen to be
+//! somewhere: a worker asks for them by what they hold ([`Conversation`]), and gets those that are
+//! still there ([`BlockSource`]).
+//!
+//! Whatever goes wrong is a [`TransferError`]: the worker then computes the prompt itself.
 
 mod client;
+mod find;
 mod frame;
 mod lease;
 mod server;
@@ -14,8 +18,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use client::{FetchPlan, fetch, release};
+pub use find::{BlockSource, Conversation, Lookup};
 pub use lease::LeaseTable;
-pub use server::serve;
+pub use server::{Offer, serve};
 
 /// What a decode worker needs to fetch a prompt's blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +58,8 @@ impl Default for FetchTimeouts {
 /// Why blocks did not arrive. The caller recomputes; the variants tell what to look at.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The prefill worker does not answer.
-    #[error("failed to connect to prefill worker {address}: {source}")]
+    /// The other worker does not answer.
+    #[error("failed to connect to worker {address}: {source}")]
     Unreachable {
         /// Where.
         address: String,
@@ -62,7 +67,7 @@ pub enum TransferError {
         source: std::io::Error,
     },
     /// The connection broke.
-    #[error("prefill worker went away during a kv transfer: {0}")]
+    #[error("the other worker went away during a kv transfer: {0}")]
     Disconnected(std::io::Error),
     /// The other side was silent for too long.
     #[error("kv transfer timed out")]
@@ -77,8 +82,11 @@ pub enum TransferError {
     #[error("prefill worker does not hold these kv blocks any more")]
     UnknownHandle,
     /// The workers run different models or block shapes.
-    #[error("prefill worker's kv blocks are of another model")]
+    #[error("the other worker's kv blocks are of another model")]
     ModelMismatch,
+    /// The other worker gives away only what it holds for somebody.
+    #[error("the other worker does not share its kv blocks")]
+    NotShared,
 }
 
 impl TransferError {
@@ -92,6 +100,7 @@ impl TransferError {
             Self::Protocol(_) => "protocol",
             Self::UnknownHandle => "unknown_handle",
             Self::ModelMismatch => "model_mismatch",
+            Self::NotShared => "not_shared",
         }
     }
 }

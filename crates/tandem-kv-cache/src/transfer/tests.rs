@@ -33,7 +33,11 @@ impl Worker {
         let leases = Arc::new(leases);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Arc::clone(&leases), stop.clone()));
+        let offer = Offer {
+            leases: Some(Arc::clone(&leases)),
+            blocks: None,
+        };
+        tasks.spawn(serve(listener, offer, stop.clone()));
         Self {
             cache,
             leases,

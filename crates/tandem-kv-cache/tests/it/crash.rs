@@ -34,6 +34,7 @@ fn open(directory: &Path) -> KvTiers {
             directory: directory.to_owned(),
         }),
         min_frequency: 1,
+        peers: false,
     };
     let blocks = TierBlocks {
         fingerprint: "model",
@@ -69,7 +70,7 @@ fn write_until_killed() {
 fn check(tiers: &KvTiers) -> usize {
     let mut found = 0;
     for number in 0..BLOCKS {
-        let onboarding = tiers.onboard(&[block(number)], &Onboarding::default());
+        let onboarding = tiers.onboard(&[block(number)], &Onboarding::default(), None);
         let until = Instant::now() + PATIENCE;
         while !onboarding.is_ready() {
             assert!(Instant::now() < until, "a read never ends");

@@ -88,6 +88,8 @@ pub struct EngineCounters {
     pub preemptions: u64,
     /// Prompts whose KV blocks came from another worker, or needed not to.
     pub remote_prefills: u64,
+    /// Blocks given to other workers that would have had to compute them.
+    pub peer_blocks_served: u64,
     /// Prompts computed here because their blocks did not come, by reason.
     pub remote_prefill_fallbacks: BTreeMap<&'static str, u64>,
 }

@@ -56,6 +56,7 @@ mod tests {
                 directory: directory.into(),
             }),
             min_frequency: 2,
+            peers: false,
         };
         assert_eq!(offloading_connector_config(&config).as_ref(), expect);
     }

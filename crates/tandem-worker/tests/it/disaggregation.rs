@@ -42,7 +42,7 @@ impl PrefillWorker {
         let engine = load(config);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, engine.leases().unwrap(), stop.clone()));
+        tasks.spawn(serve(listener, engine.offer(), stop.clone()));
         Self {
             engine,
             tasks,
@@ -65,7 +65,7 @@ impl PrefillWorker {
     }
 
     fn outstanding(&self) -> usize {
-        self.engine.leases().unwrap().outstanding()
+        self.engine.offer().leases.unwrap().outstanding()
     }
 }
 
@@ -190,7 +190,7 @@ async fn a_lost_prefill_worker_costs_a_recomputation() {
 #[tokio::test]
 async fn an_expired_lease_costs_a_recomputation() {
     check_fallback("unknown_handle", async |prefill| {
-        let leases = prefill.engine.leases().unwrap();
+        let leases = prefill.engine.offer().leases.unwrap();
         assert_eq!(leases.expire(std::time::Instant::now() + LONG), 1);
         assert_eq!(prefill.engine.load().active_blocks, 0);
     })
@@ -224,7 +224,7 @@ async fn an_answer_of_one_token_releases_the_lease() {
     let second_leg = prefill.prefill(&request).await;
     let expect = answer(engine(config()).submit(request)).await;
     assert_eq!(answer(decode.submit(second_leg)).await, expect);
-    let leases = Arc::clone(&prefill.engine.leases().unwrap());
+    let leases = Arc::clone(&prefill.engine.offer().leases.unwrap());
     while leases.outstanding() > 0 {
         tokio::task::yield_now().await;
     }

@@ -10,6 +10,7 @@ mod guided;
 mod lifecycle;
 mod mock;
 mod models;
+mod peers;
 mod quantized;
 mod registration;
 mod speculation;

@@ -54,6 +54,7 @@ fn tiers(host_bytes: u64, disk: Option<&Path>) -> TierConfig {
             directory: directory.to_owned(),
         }),
         min_frequency: 1,
+        peers: false,
     }
 }
 

@@ -63,9 +63,14 @@ impl Adapters {
         }
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LoadedAdapter> {
+        self.0.iter().map(|adapter| &**adapter)
+    }
+
     /// Their names.
     pub(super) fn names(&self) -> Vec<String> {
-        self.0.iter().map(|adapter| adapter.name.clone()).collect()
+        self.iter().map(|adapter| adapter.name.clone()).collect()
     }
 
     /// Text that differs between sets of adapters that have other blocks under the same hashes.

@@ -14,6 +14,7 @@ use super::disagg::{self, Handoff, KvIdentity};
 use super::guided::{Grammars, Guide};
 use super::limits::Limits;
 use super::model::SamplingDefaults;
+use super::peers;
 use super::sequence::{self, Role, Sequence};
 use super::thread::{Command, Status};
 use crate::engine::{EngineError, Outputs};
@@ -128,7 +129,11 @@ impl Intake {
         request: EngineRequest,
     ) -> Result<(Sequence, mpsc::Receiver<EngineOutput>), EngineError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Sequence::new(id, request, &self.limits, &self.sampling)
+        let adapter = self.limits.adapters.of(&request)?;
+        let peer = peers::hint(&request, &self.kv, adapter.map(|adapter| &**adapter));
+        let (mut sequence, outputs) = Sequence::new(id, request, &self.limits, &self.sampling)?;
+        sequence.peer = peer;
+        Ok((sequence, outputs))
     }
 
     fn check_queue(&self) -> Result<(), EngineError> {

@@ -14,6 +14,8 @@ mod intake;
 mod kernel;
 mod limits;
 pub mod model;
+mod pace;
+mod peers;
 mod sampling;
 mod scheduler;
 mod sequence;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tandem_kv_cache::tier::{KvTiers, TierConfig};
-use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable};
+use tandem_kv_cache::transfer::{FetchTimeouts, LeaseTable, Offer};
 use tandem_kv_cache::{BlockCache, KvEventSubscription, KvShape};
 use tandem_protocol::engine::EngineRequest;
 use tokio::sync::watch;
@@ -43,6 +45,7 @@ use self::guided::Grammars;
 use self::intake::Intake;
 use self::limits::{Dimensions, Limits};
 use self::model::{Decoder, ModelConfig, ModelError, SamplingDefaults, Weights};
+use self::peers::SharedBlocks;
 use self::scheduler::Scheduler;
 use self::step::Model;
 use self::thread::{EngineThread, Status};
@@ -139,7 +142,7 @@ pub struct EmbeddedEngine {
     /// Closed when the thread has ended.
     alive: watch::Receiver<()>,
     cache: Arc<BlockCache>,
-    leases: Option<Arc<LeaseTable>>,
+    offer: Offer,
     tiers: Arc<KvTiers>,
     info: EngineInfo,
 }
@@ -289,6 +292,11 @@ impl EmbeddedEngine {
         let fingerprint = tiers::fingerprint(&config.tiers, whose, origin.directory)?;
         let tiers = tiers::open(&config.tiers, (&fingerprint, shape), &cache, &commands)?;
         let tiers = Arc::new(tiers);
+        let shared = || SharedBlocks::new(commands.clone(), &kv, &limits.adapters);
+        let offer = Offer {
+            leases: leases.clone(),
+            blocks: config.tiers.peers.then(|| Arc::new(shared()) as _),
+        };
         let thread = EngineThread {
             commands: received,
             status: Arc::clone(&status),
@@ -300,10 +308,11 @@ impl EmbeddedEngine {
                 waiting: Default::default(),
                 running: Vec::new(),
                 fetching: Vec::new(),
+                pace: Default::default(),
             },
             received: 0,
             model,
-            leases: leases.clone(),
+            leases,
         };
         let (running, alive) = watch::channel(());
         let run = move || {
@@ -330,15 +339,16 @@ impl EmbeddedEngine {
             thread: Some(thread),
             alive,
             cache,
-            leases,
+            offer,
             tiers,
         })
     }
 
-    /// The blocks held for other workers, to be served with
-    /// [`tandem_kv_cache::transfer::serve`]; `None` without a [`TransferConfig`].
-    pub fn leases(&self) -> Option<Arc<LeaseTable>> {
-        self.leases.clone()
+    /// What other workers may have, to be served with [`tandem_kv_cache::transfer::serve`]: blocks
+    /// held for them if there is a [`TransferConfig`], and any others with
+    /// [`peers`](TierConfig::peers).
+    pub fn offer(&self) -> Offer {
+        self.offer.clone()
     }
 }
 

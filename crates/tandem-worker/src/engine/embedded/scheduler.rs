@@ -13,6 +13,7 @@ use tandem_kv_cache::tier::KvTiers;
 use super::blocks::Blocks;
 use super::disagg::FetchResult;
 use super::limits::Limits;
+use super::pace::Pace;
 use super::sequence::{Role, Sequence};
 use crate::engine::EngineCounters;
 
@@ -28,6 +29,7 @@ pub(super) struct Scheduler {
     pub(super) running: Vec<Sequence>,
     /// Have their blocks, which are being filled by another worker or a slower tier.
     pub(super) fetching: Vec<Sequence>,
+    pub(super) pace: Pace,
 }
 
 /// A part of a step: the next tokens of a running sequence.
@@ -104,6 +106,14 @@ impl Scheduler {
         shares
     }
 
+    /// Tokens of prompts in a step.
+    pub(super) fn prompt_tokens(&self, shares: &[Share]) -> usize {
+        let of_prompts = shares
+            .iter()
+            .filter(|share| !self.running[share.sequence].decoding());
+        of_prompts.map(|share| share.tokens).sum()
+    }
+
     /// Adds guesses to the shares, with what nothing else needs: `left` tokens of the step, and
     /// blocks beyond one for each sequence.
     fn guess(&mut self, shares: &mut [Share], mut left: usize) {
@@ -177,7 +187,7 @@ impl Scheduler {
             self.tiers.saw(identity, || self.blocks.share(block));
         }
         // Before others give way to this sequence: that may drive out what it looks for.
-        sequence.onboarding = self.look_below(sequence, &reusable[cached..]);
+        sequence.onboarding = self.look_below(sequence, &reusable, cached);
         let Some(fresh) = self.allocate(needed - cached) else {
             self.cache.update(|pool| pool.release_all(&held));
             return Admission::NoRoom;

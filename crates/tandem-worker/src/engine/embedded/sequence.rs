@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tandem_kv_cache::tier::Onboarding;
+use tandem_kv_cache::tier::{Onboarding, Peer};
 use tandem_kv_cache::{BlockId, BlockIdentity};
 use tandem_protocol::engine::{EngineOutput, EngineRequest, FinishReason};
 use tandem_protocol::kv::{HashScope, hash_blocks};
@@ -48,6 +48,8 @@ pub(super) struct Sequence {
     /// Blocks on their way from slower tiers: read ahead while it waits, awaited once it is
     /// admitted.
     pub(super) onboarding: Onboarding,
+    /// Another worker that has its first blocks.
+    pub(super) peer: Option<Peer>,
     identities: Vec<BlockIdentity>,
     /// What answers, if not the model by itself.
     pub(super) adapter: Option<Arc<LoadedAdapter>>,
@@ -99,6 +101,7 @@ impl Sequence {
             readmitted: false,
             cached: None,
             onboarding: Onboarding::default(),
+            peer: None,
             identities: Vec::new(),
             adapter,
             cache_salt: request.cache_salt,

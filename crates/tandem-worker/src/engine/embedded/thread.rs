@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tandem_kv_cache::transfer::LeaseTable;
+use tandem_kv_cache::{BlockData, BlockIdentity};
+use tokio::sync::oneshot;
 
 use super::disagg::FetchResult;
 use super::scheduler::Scheduler;
@@ -27,6 +29,11 @@ pub(super) enum Command {
     },
     /// Blocks have come from a slower tier: look which sequences can go on.
     Onboarded,
+    /// Another worker asks for blocks.
+    Find {
+        blocks: Vec<BlockIdentity>,
+        reply: oneshot::Sender<Vec<BlockData>>,
+    },
     Stop,
 }
 
@@ -90,7 +97,10 @@ impl EngineThread {
             if shares.is_empty() {
                 continue;
             }
+            let prompts = self.scheduler.prompt_tokens(&shares);
+            let begun = Instant::now();
             let said = self.model.step(&mut self.scheduler, &shares);
+            self.scheduler.pace.observe(prompts, begun.elapsed());
             let mut counters = self.status.counters.lock();
             let leases = self.leases.as_deref();
             finish(&mut self.scheduler, (&shares, said), leases, &mut counters);
@@ -138,6 +148,14 @@ impl EngineThread {
                 self.scheduler.fetched(id, result, &mut counters);
             }
             Command::Onboarded => {}
+            Command::Find { blocks, reply } => {
+                let found = self.scheduler.find(&blocks);
+                let mut counters = self.status.counters.lock();
+                counters.peer_blocks_served += found.len() as u64;
+                drop(counters);
+                // A failure means that the other worker waits no more.
+                reply.send(found).ok();
+            }
             Command::Stop => return false,
         }
         true

@@ -101,29 +101,38 @@ fn digest_file(path: &Path, hash: &mut Xxh3) -> std::io::Result<u64> {
 impl Scheduler {
     /// Lets a new sequence wait, and reads what it will need meanwhile.
     pub(super) fn enqueue(&mut self, mut sequence: Sequence) {
-        // The blocks of a remote prefill come over the network.
+        // The blocks of a remote prefill come from the worker that computed them.
         let local = !matches!(sequence.role, Role::Decode(_));
         if self.limits.prefix_reuse && local && !self.tiers.is_empty() {
             let wanted = sequence.reusable(self.limits.block_size);
             let hashes: Vec<_> = wanted.iter().map(|block| block.sequence).collect();
             let here = self.cache.update(|pool| pool.prefix(&hashes).len());
-            sequence.onboarding = self.tiers.read_ahead(&wanted[here..]);
+            let ask = self.ask(&sequence, here);
+            sequence.onboarding = self.tiers.read_ahead(&wanted[here..], ask);
         }
         self.waiting.push_back(sequence);
     }
 
-    /// Looks for the blocks that the device does not have.
-    pub(super) fn look_below(&self, sequence: &Sequence, wanted: &[BlockIdentity]) -> Onboarding {
-        match sequence.role {
-            Role::Decode(Some(_)) => self.tiers.in_memory(wanted),
-            _ => self.tiers.onboard(wanted, &sequence.onboarding),
+    /// Looks for those of the blocks `wanted` that the device does not have: all but the first
+    /// `here`.
+    pub(super) fn look_below(
+        &self,
+        sequence: &Sequence,
+        wanted: &[BlockIdentity],
+        here: usize,
+    ) -> Onboarding {
+        let wanted = &wanted[here..];
+        if let Role::Decode(Some(_)) = sequence.role {
+            return self.tiers.in_memory(wanted);
         }
+        let ask = self.ask(sequence, here);
+        self.tiers.onboard(wanted, &sequence.onboarding, ask)
     }
 
     /// Takes blocks from the pool; what they held goes to the tiers.
     pub(super) fn allocate(&mut self, count: usize) -> Option<Vec<BlockId>> {
         let allocated = self.cache.update(|pool| pool.allocate_evicting(count))?;
-        if !allocated.evicted.is_empty() && !self.tiers.is_empty() {
+        if !allocated.evicted.is_empty() && self.tiers.keep_evicted() {
             let evicted = allocated.evicted.into_iter().rev();
             let evicted = evicted.filter_map(|(block, identity)| {
                 let data = self.blocks.take(block)?;

@@ -148,6 +148,7 @@ impl Rank {
                 steps: count(figures.steps, 0),
                 preemptions: count(figures.preemptions, 0),
                 remote_prefills: self.remote_prefills,
+                peer_blocks_served: 0,
                 remote_prefill_fallbacks: self.fallbacks.clone(),
             },
         }

@@ -1,0 +1,105 @@
+//! The blocks that workers give to each other without being asked to keep them.
+
+use std::sync::mpsc::Sender;
+
+use tandem_kv_cache::tier::{Peer, PeerAsk};
+use tandem_kv_cache::transfer::{BlockSource, Lookup};
+use tandem_kv_cache::{BlockData, BlockIdentity};
+use tandem_protocol::engine::EngineRequest;
+use tokio::sync::oneshot;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::adapters::{Adapters, LoadedAdapter};
+use super::disagg::KvIdentity;
+use super::scheduler::Scheduler;
+use super::sequence::Sequence;
+use super::thread::Command;
+
+/// Finds blocks of this engine for other workers.
+#[derive(Debug)]
+pub(super) struct SharedBlocks {
+    commands: Sender<Command>,
+    /// Whose blocks there are here: the model's, and each adapter's.
+    fingerprints: Vec<String>,
+    block_bytes: usize,
+}
+
+impl SharedBlocks {
+    pub(super) fn new(commands: Sender<Command>, kv: &KvIdentity, adapters: &Adapters) -> Self {
+        let of_adapters = adapters.iter().map(Some);
+        let all = of_adapters.chain([None]);
+        Self {
+            commands,
+            fingerprints: all.map(|adapter| fingerprint(kv, adapter)).collect(),
+            block_bytes: kv.shape.block_bytes(),
+        }
+    }
+}
+
+impl BlockSource for SharedBlocks {
+    fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    fn find(&self, lookup: Lookup) -> Option<oneshot::Receiver<Vec<BlockData>>> {
+        if !self.fingerprints.contains(&lookup.fingerprint) {
+            return None;
+        }
+        let (reply, found) = oneshot::channel();
+        let blocks = lookup.blocks;
+        // A failure means that the engine has stopped, which closes `found`.
+        self.commands.send(Command::Find { blocks, reply }).ok();
+        Some(found)
+    }
+}
+
+/// What the frontend said of who has the prompt's first blocks.
+pub(super) fn hint(
+    request: &EngineRequest,
+    kv: &KvIdentity,
+    adapter: Option<&LoadedAdapter>,
+) -> Option<Peer> {
+    let peer = request.kv_peer.as_ref()?;
+    Some(Peer {
+        address: peer.address.clone(),
+        fingerprint: fingerprint(kv, adapter),
+        blocks: peer.blocks as usize,
+    })
+}
+
+/// Differs between blocks that may have the same hashes and are not interchangeable: those of
+/// adapters have the adapter's name in them, but not its numbers.
+fn fingerprint(kv: &KvIdentity, adapter: Option<&LoadedAdapter>) -> String {
+    let Some(adapter) = adapter else {
+        return kv.fingerprint.clone();
+    };
+    let text = format!("{} {:?} {}", kv.fingerprint, adapter.name, adapter.digest);
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+impl Scheduler {
+    /// Whom to ask for the blocks of a sequence after the first `here`.
+    pub(super) fn ask<'a>(&self, sequence: &'a Sequence, here: usize) -> Option<PeerAsk<'a>> {
+        let peer = sequence.peer.as_ref()?;
+        Some(PeerAsk {
+            peer,
+            blocks: peer.blocks.saturating_sub(here),
+            pace: self.pace.of(self.limits.block_size),
+        })
+    }
+
+    /// The numbers of blocks that are on the device or in the host's memory, up to the first that
+    /// is in neither.
+    pub(super) fn find(&self, blocks: &[BlockIdentity]) -> Vec<BlockData> {
+        let on_device: Vec<_> = self.cache.update(|pool| {
+            let find = |identity| pool.find(identity);
+            blocks.iter().map(find).collect()
+        });
+        let found = blocks.iter().zip(on_device);
+        let numbers = found.map_while(|(identity, block)| match block {
+            Some(block) => Some(self.blocks.share(block)),
+            None => self.tiers.in_host(identity),
+        });
+        numbers.collect()
+    }
+}
