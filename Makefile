@@ -27,7 +27,7 @@ E2E_TESTS ?=
 export PATH := $(PATH):/usr/sbin
 
 .PHONY: help run build test test-full test-vllm check fmt clippy doc deny unit e2e-test servers bench bench-engine \
-	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-prefix-cache \
+	bench-cache bench-encoder bench-frontend bench-gateway bench-index bench-peers bench-prefix-cache \
 	bench-request-plane bench-router bench-tiers bench-gpu crds eval-cache eval-models fuzz kernels train clean
 
 help: ## List the recipes
@@ -84,7 +84,7 @@ else
 		--junitxml=target/e2e/$(E2E_PROFILE)/junit.xml $(E2E_FLAGS)
 endif
 
-bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-tiers bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
+bench: bench-index bench-encoder bench-cache bench-prefix-cache bench-tiers bench-peers bench-engine bench-frontend bench-request-plane bench-router bench-gateway ## Every figure that docs/performance.md quotes
 
 bench-cache: ## Answers from the cache: equal requests, similar questions among 100,000, storing meanwhile
 	$(CARGO) bench -p tandem-gateway --bench cache
@@ -105,6 +105,9 @@ bench-prefix-cache: $(VENV)/installed
 
 bench-tiers: build $(VENV)/installed ## First-token time of prompts that take four times the KV cache: tiers against computing
 	$(PYTHON) bench/tiers.py --binary target/release/tandem $(ARGS)
+
+bench-peers: build $(VENV)/installed ## First-token time of prompts that another worker has: fetched against computed
+	$(PYTHON) bench/peers.py --binary target/release/tandem $(ARGS)
 
 bench-gpu: build ## First-token time on GPUs: computed, kept, handed from one to another (DEVICES="cuda:0 cuda:1")
 	python3 bench/gpu.py --binary target/release/tandem --devices $(DEVICES)

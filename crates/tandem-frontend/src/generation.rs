@@ -458,6 +458,7 @@ impl Job {
         let request = EngineRequest {
             estimated_prefix_hit_num_blocks: Some(chosen.overlap_blocks),
             dp_rank: Some(chosen.dp_rank),
+            kv_peer: chosen.kv_peer.clone(),
             ..request.clone()
         };
         let body = serde_json::to_vec(&request).expect("engine requests have string keys only");

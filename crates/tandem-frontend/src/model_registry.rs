@@ -232,6 +232,9 @@ impl Follower {
         if let Some(pool) = model.prefill.load_full() {
             pool.set_bootstraps(self.bootstraps(pool.endpoint()));
         }
+        for pool in model.pools() {
+            pool.set_kv_peers(self.kv_peers(pool.endpoint()));
+        }
     }
 
     /// The instances that have published a card of a model.
@@ -255,6 +258,17 @@ impl Follower {
                     instance_id,
                     card.runtime_config.disaggregated_endpoint.clone()?,
                 ))
+            })
+            .collect()
+    }
+
+    /// Where the workers of an endpoint give their KV blocks away.
+    fn kv_peers(&self, endpoint: &EndpointId) -> HashMap<u64, String> {
+        let cards = self.cards.iter().filter(|(_, (of, _))| of == endpoint);
+        cards
+            .filter_map(|(key, (_, card))| {
+                let (_, instance_id) = EndpointId::from_key(key)?;
+                Some((instance_id, card.runtime_config.kv_peer_address.clone()?))
             })
             .collect()
     }

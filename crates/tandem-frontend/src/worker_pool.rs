@@ -1,6 +1,7 @@
 //! The workers of one endpoint: who is there, what they have cached, how busy they are.
 
 mod factory;
+mod peers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tandem_kv_router::{
     KvRouter, Overlap, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
     WorkerLoad,
 };
-use tandem_protocol::engine::RouterConfigOverride;
+use tandem_protocol::engine::{KvPeer, RouterConfigOverride};
 use tandem_protocol::load::ActiveSequenceChange;
 use tandem_runtime::instances::Instances;
 use tandem_runtime::{EndpointId, Instance, InstanceWatch, Lifecycle};
@@ -42,6 +43,8 @@ pub(crate) struct WorkerPool {
     prefill: Mutex<PrefillFit>,
     /// Where decode workers meet the workers of this pool, by instance.
     bootstraps: Mutex<HashMap<u64, DisaggregatedEndpoint>>,
+    /// Where workers of this pool give their blocks to others of it, by instance.
+    kv_peers: Mutex<HashMap<u64, String>>,
     lifecycle: Lifecycle,
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Chosen {
     pub dp_rank: u32,
     /// Prompt blocks that the worker should have cached.
     pub overlap_blocks: u32,
+    /// Another worker that it can have more of them from.
+    pub kv_peer: Option<KvPeer>,
     pool: Arc<WorkerPool>,
     id: String,
     sent: Instant,
@@ -250,6 +255,7 @@ impl WorkerPool {
             instance,
             dp_rank: worker.dp_rank,
             overlap_blocks: overlap.blocks(),
+            kv_peer: self.kv_peer(&choice, (worker, overlap), &instances),
             pool: Arc::clone(self),
             id,
             sent: now,

@@ -5,6 +5,7 @@ mod error_bodies;
 mod faults;
 mod handover;
 mod load;
+mod peers;
 mod picker;
 mod recovery;
 mod servers;

@@ -129,6 +129,19 @@ fn prefilled(params: &Value) -> Bytes {
     })
 }
 
+fn card(model_type: ModelType, runtime_config: RuntimeConfig) -> Bytes {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/tandem-nano-chat");
+    let settings = CardSettings {
+        display_name: Some(MODEL.to_owned()),
+        max_context_length: None,
+        kv_cache_block_size: 16,
+        model_type,
+        runtime_config,
+    };
+    let card = ModelCard::from_dir(&directory, settings).unwrap();
+    serde_json::to_vec(&card).unwrap().into()
+}
+
 pub(crate) fn token(token: u32) -> EngineOutput {
     EngineOutput {
         token_ids: vec![token],
@@ -289,20 +302,11 @@ impl Stage {
         let handler = Arc::new(actor.clone());
         let id = lease.lease();
         let served = self.plane.serve(&endpoint, id, handler).await.unwrap();
-        let directory =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/tandem-nano-chat");
-        let settings = CardSettings {
-            display_name: Some(MODEL.to_owned()),
-            max_context_length: None,
-            kv_cache_block_size: 16,
-            model_type,
-            runtime_config: RuntimeConfig {
-                disaggregated_endpoint: met,
-                ..RuntimeConfig::default()
-            },
+        let runtime_config = RuntimeConfig {
+            disaggregated_endpoint: met,
+            ..RuntimeConfig::default()
         };
-        let card = ModelCard::from_dir(&directory, settings).unwrap();
-        let card = serde_json::to_vec(&card).unwrap().into();
+        let card = card(model_type, runtime_config);
         let record = Instance {
             http: http.map(str::to_owned),
             ..served.instance(&endpoint, id)
@@ -315,6 +319,22 @@ impl Stage {
             lease.put(key, value).await.unwrap();
         }
         (actor, served, id)
+    }
+
+    /// Lets a worker say that it gives KV blocks away at `address`.
+    pub(crate) async fn shares(&self, id: u64, address: &str) {
+        let runtime_config = RuntimeConfig {
+            kv_peer_address: Some(address.to_owned()),
+            ..RuntimeConfig::default()
+        };
+        let key = EndpointId::new("ns", "backend", "generate").model_card_key(id);
+        let card = card(
+            ModelType::CHAT.union(ModelType::COMPLETIONS),
+            runtime_config,
+        );
+        // Its worker's lease holds the one that is there.
+        self.discovery.delete(&key).await.unwrap();
+        self.discovery.put(key, card).await.unwrap();
     }
 
     /// Takes a worker's registrations back.
