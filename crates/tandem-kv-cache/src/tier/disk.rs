@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use tandem_protocol::kv::{SequenceHash, StorageTier};
 
 use super::TierFailure;
+use super::direct::{PAGE, PageBuffer};
 use super::file::{BlockFile, PREAMBLE_LEN, begins_with, preamble};
 use super::record::{self, HEADER_LEN, Header};
 use super::residents::Residents;
@@ -25,8 +26,6 @@ use crate::block::BlockIdentity;
 use crate::cache::BlockCache;
 use crate::store::BlockData;
 
-/// What slots are aligned to, so that no write of one touches another.
-const PAGE: usize = 4096;
 /// Slots whose headers share a page.
 const GROUP: usize = PAGE / HEADER_LEN;
 /// How long a file that could not grow is not made to.
@@ -60,6 +59,11 @@ impl DiskLayout {
     /// Bytes with which one block fits.
     pub(super) fn least_bytes(&self) -> u64 {
         self.payload_offset(0) + self.slot_bytes()
+    }
+
+    /// Bytes with which all blocks that fit are there.
+    fn most_bytes(&self) -> u64 {
+        self.payload_offset(self.capacity() - 1) + self.slot_bytes()
     }
 
     /// Whole slots in the first `bytes` of a file.
@@ -157,8 +161,11 @@ impl DiskStore {
             full_until: None,
         };
         if begins_with(&*file, &preamble) {
-            if file.len()? > layout.bytes {
-                file.set_len(layout.bytes)?;
+            let len = file.len()?;
+            // The last slot need not be a whole one: earlier versions wrote what its block takes.
+            let kept = len.next_multiple_of(PAGE as u64).min(layout.most_bytes());
+            if kept != len {
+                file.set_len(kept)?;
             }
             index.scan(&*file, &layout)?;
         } else {
@@ -205,15 +212,16 @@ impl DiskStore {
     pub(super) fn read(
         &self,
         identity: &BlockIdentity,
-        buffer: &mut Vec<u8>,
+        buffer: &mut PageBuffer,
     ) -> Result<BlockData, Unread> {
         let place = self.index.lock().place(identity).ok_or(Unread::Gone)?;
-        buffer.resize(self.layout.payload_len(), 0);
+        let len = self.layout.payload_len();
+        let bytes = buffer.hold(len);
         let read = self
             .file
-            .read_exact_at(buffer, self.layout.payload_offset(place.slot));
+            .read_exact_at(bytes, self.layout.payload_offset(place.slot));
         let failure = match read {
-            Ok(()) => match place.header.open(buffer, &self.layout.fingerprint) {
+            Ok(()) => match place.header.open(&bytes[..len], &self.layout.fingerprint) {
                 Some(data) => return Ok(data),
                 None => TierFailure::Corrupted,
             },
@@ -237,7 +245,7 @@ impl DiskStore {
         &self,
         identity: BlockIdentity,
         data: &[f32],
-        buffer: &mut Vec<u8>,
+        buffer: &mut PageBuffer,
     ) -> Result<usize, TierFailure> {
         let reserved = {
             let mut index = self.index.lock();
@@ -248,11 +256,13 @@ impl DiskStore {
             reserved
         };
         let Reserved { slot, number, .. } = reserved;
-        record::encode(buffer, data);
-        let header = Header::seal(identity, number, buffer, &self.layout.fingerprint);
+        let len = self.layout.payload_len();
+        let bytes = buffer.hold(len);
+        record::encode(&mut bytes[..len], data);
+        let header = Header::seal(identity, number, &bytes[..len], &self.layout.fingerprint);
         let payload = self
             .file
-            .write_all_at(buffer, self.layout.payload_offset(slot));
+            .write_all_at(bytes, self.layout.payload_offset(slot));
         let written = payload.and_then(|()| {
             let at = self.layout.header_offset(slot);
             self.file.write_all_at(&header.bytes(), at)
@@ -285,9 +295,7 @@ fn is_full(error: &io::Error) -> bool {
 impl Index {
     /// Finds the blocks of an earlier process, in the order in which they were written.
     fn scan(&mut self, file: &dyn BlockFile, layout: &DiskLayout) -> io::Result<()> {
-        // The last slot need not be a whole one: its block may not fill its pages.
-        let bytes = file.len()?.next_multiple_of(PAGE as u64);
-        self.used = layout.slots_in(bytes).min(layout.capacity());
+        self.used = layout.slots_in(file.len()?).min(layout.capacity());
         let mut found = Vec::new();
         let mut headers = [0; PAGE];
         for slot in 0..self.used {

@@ -59,7 +59,8 @@ pub(super) fn begins_with(file: &dyn BlockFile, preamble: &[u8]) -> bool {
 /// Opens and locks a file in `directory` that no other worker uses: one that begins with
 /// `preamble`, else one of another model, which is to be overwritten, else a new one. So a worker
 /// finds its blocks again after a restart, and there are never more files than workers at a time.
-pub(super) fn claim(directory: &Path, preamble: &[u8]) -> Result<File, TierError> {
+/// Returns the file and its path.
+pub(super) fn claim(directory: &Path, preamble: &[u8]) -> Result<(File, PathBuf), TierError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| TierError::Directory { path, source }
@@ -69,8 +70,8 @@ pub(super) fn claim(directory: &Path, preamble: &[u8]) -> Result<File, TierError
     for number in 0..MAX_WORKERS {
         let path = path(directory, number);
         let exists = path.exists();
-        if !exists && let Some(file) = other_model {
-            return Ok(file);
+        if !exists && let Some(claimed) = other_model {
+            return Ok(claimed);
         }
         let file = OpenOptions::new()
             .read(true)
@@ -80,8 +81,8 @@ pub(super) fn claim(directory: &Path, preamble: &[u8]) -> Result<File, TierError
             .open(&path)
             .map_err(failed(&path))?;
         match file.try_lock() {
-            Ok(()) if !exists || begins_with(&file, preamble) => return Ok(file),
-            Ok(()) if other_model.is_none() => other_model = Some(file),
+            Ok(()) if !exists || begins_with(&file, preamble) => return Ok((file, path)),
+            Ok(()) if other_model.is_none() => other_model = Some((file, path)),
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(failed(&path)(source)),
         }
@@ -103,7 +104,7 @@ mod tests {
         let directory = &directory.path().join("kv");
         let claim = |model: &str| {
             let preamble = preamble(model, 8192);
-            let file = claim(directory, &preamble).unwrap();
+            let (file, _) = claim(directory, &preamble).unwrap();
             let known = begins_with(&file, &preamble);
             BlockFile::write_all_at(&file, &preamble, 0).unwrap();
             (file, known)

@@ -8,6 +8,7 @@
 //! Whatever fails costs a computation and a count in [`TierFigures`]: nothing that a tier returns is
 //! anything but the block that was asked for.
 
+mod direct;
 mod disk;
 mod file;
 mod host;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tandem_protocol::kv::StorageTier;
 
+use self::direct::Access;
 use self::disk::{DiskLayout, DiskStore};
 use self::host::HostPool;
 use self::metrics::TierCounters;
@@ -196,7 +198,12 @@ impl KvTiers {
                     block_len: blocks.shape.block_len(),
                     bytes: disk.bytes,
                 };
-                let store = open_disk(disk, layout, &cache)?;
+                // A host tier would be there twice with the system's cache, which else serves as one.
+                let access = match host {
+                    Some(_) => Access::Direct,
+                    None => Access::Cached,
+                };
+                let store = open_disk((disk, access), layout, &cache)?;
                 Some(DiskTier::start(
                     store,
                     config.min_frequency,
@@ -447,7 +454,7 @@ fn host_pool(bytes: u64, shape: &KvShape) -> Result<Option<HostTier>, TierError>
 }
 
 fn open_disk(
-    config: &DiskConfig,
+    (config, access): (&DiskConfig, Access),
     layout: DiskLayout,
     cache: &Arc<BlockCache>,
 ) -> Result<DiskStore, TierError> {
@@ -457,12 +464,11 @@ fn open_disk(
             needed: layout.least_bytes(),
         });
     }
-    let file = file::claim(&config.directory, &layout.preamble())?;
-    DiskStore::open(Box::new(file), layout, Arc::clone(cache)).map_err(|source| {
-        TierError::Directory {
-            path: config.directory.clone(),
-            source,
-        }
+    let (file, path) = file::claim(&config.directory, &layout.preamble())?;
+    let file = access.to(file, &path);
+    DiskStore::open(file, layout, Arc::clone(cache)).map_err(|source| TierError::Directory {
+        path: config.directory.clone(),
+        source,
     })
 }
 

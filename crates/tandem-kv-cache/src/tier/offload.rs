@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tandem_protocol::kv::SequenceHash;
 
+use super::direct::PageBuffer;
 use super::disk::DiskStore;
 use super::metrics::TierCounters;
 use super::{TierError, TierFailure};
@@ -181,7 +182,7 @@ struct Writer {
 
 impl Writer {
     fn run(&self, waiting: &Receiver<Job>) {
-        let mut buffer = Vec::new();
+        let mut buffer = PageBuffer::default();
         while let Ok((identity, data)) = waiting.recv() {
             let stopped = *self.stopped.lock();
             if stopped.is_some_and(|at| at.elapsed() > FLUSH) {

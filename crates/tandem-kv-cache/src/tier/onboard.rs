@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tandem_protocol::kv::StorageTier;
 
 use super::TierError;
+use super::direct::PageBuffer;
 use super::disk::{DiskStore, Unread};
 use super::metrics::TierCounters;
 use crate::block::BlockIdentity;
@@ -255,7 +256,7 @@ struct Reader {
 
 impl Reader {
     fn run(&self) {
-        let mut buffer = Vec::new();
+        let mut buffer = PageBuffer::default();
         loop {
             let job = self.waiting.lock().recv();
             let Ok(job) = job else { return };

@@ -111,10 +111,13 @@ impl Header {
     }
 }
 
-/// Writes numbers as bytes into `bytes`, replacing what is there.
-pub(super) fn encode(bytes: &mut Vec<u8>, data: &[f32]) {
-    bytes.clear();
-    bytes.extend(data.iter().flat_map(|number| number.to_le_bytes()));
+/// Writes numbers as bytes into `bytes`, which are four for each.
+pub(super) fn encode(bytes: &mut [u8], data: &[f32]) {
+    debug_assert_eq!(bytes.len(), size_of_val(data));
+    let (words, _) = bytes.as_chunks_mut::<4>();
+    for (word, number) in words.iter_mut().zip(data) {
+        *word = number.to_le_bytes();
+    }
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {
@@ -131,7 +134,7 @@ mod tests {
 
     fn seal(parent: Option<u64>, data: &[f32]) -> (Header, Vec<u8>) {
         let identity = BlockIdentity::after(parent.map(SequenceHash), BlockHash(5));
-        let mut bytes = vec![1, 2, 3];
+        let mut bytes = vec![7; 4 * data.len()];
         encode(&mut bytes, data);
         (Header::seal(identity, 7, &bytes, "model"), bytes)
     }

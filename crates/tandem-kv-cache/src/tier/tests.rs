@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tandem_protocol::kv::{BlockHash, KvEventData, SequenceHash, TierEvent};
 
+use super::direct::Access;
 use super::file::BlockFile;
 use super::*;
 use crate::KvEventSubscription;
@@ -12,7 +13,7 @@ use crate::KvEventSubscription;
 const SHAPE: KvShape = KvShape {
     layers: 1,
     kv_heads: 1,
-    head_dim: 2,
+    head_dim: 24,
     block_size: 16,
 };
 
@@ -31,33 +32,79 @@ enum Fault {
     Short,
 }
 
-/// A file in memory whose accesses fail as they are told to.
-#[derive(Debug, Clone, Default)]
+/// A file in memory.
+#[derive(Debug, Default)]
+struct MemoryFile(Mutex<Vec<u8>>);
+
+impl BlockFile for MemoryFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        let file = self.0.lock();
+        let found = file.get(start..start + buffer.len());
+        let found = found.ok_or(ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        let mut file = self.0.lock();
+        let end = file.len().max(start + bytes.len());
+        file.resize(end, 0);
+        file[start..start + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().len() as u64)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+}
+
+/// A file whose accesses fail as they are told to.
+#[derive(Debug, Clone)]
 struct FaultyFile {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    file: Arc<dyn BlockFile>,
     reads: Arc<Mutex<Vec<Option<Fault>>>>,
     writes: Arc<Mutex<Vec<Option<Fault>>>>,
     /// Most bytes, as on a small disk.
     room: Option<u64>,
 }
 
+impl Default for FaultyFile {
+    fn default() -> Self {
+        Self::over(Box::new(MemoryFile::default()))
+    }
+}
+
 impl FaultyFile {
-    fn put(&self, bytes: &[u8], offset: u64) {
-        let start = usize::try_from(offset).unwrap();
-        let mut file = self.bytes.lock();
-        let end = file.len().max(start + bytes.len());
-        file.resize(end, 0);
-        file[start..start + bytes.len()].copy_from_slice(bytes);
+    fn over(file: Box<dyn BlockFile>) -> Self {
+        Self {
+            file: Arc::from(file),
+            reads: Arc::default(),
+            writes: Arc::default(),
+            room: None,
+        }
+    }
+
+    /// One that lies in memory, or on disk and is used past the cache.
+    fn any(on_disk: bool) -> Self {
+        if !on_disk {
+            return Self::default();
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let again = file.reopen().unwrap();
+        Self::over(Access::Direct.to(again, file.path()))
     }
 }
 
 impl BlockFile for FaultyFile {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap();
-        let file = self.bytes.lock();
-        let found = file.get(start..start + buffer.len());
-        let found = found.ok_or(ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(found);
+        self.file.read_exact_at(buffer, offset)?;
         let half = buffer.len() / 2;
         match self.reads.lock().pop().flatten() {
             None => {}
@@ -78,29 +125,28 @@ impl BlockFile for FaultyFile {
             return Err(ErrorKind::StorageFull.into());
         }
         match self.writes.lock().pop().flatten() {
-            None => self.put(bytes, offset),
+            None => self.file.write_all_at(bytes, offset)?,
             Some(Fault::Error) => return Err(io::Error::other("broken")),
             Some(Fault::Full) => {
-                self.put(half, offset);
+                self.file.write_all_at(half, offset)?;
                 return Err(ErrorKind::StorageFull.into());
             }
-            Some(Fault::Torn | Fault::Short) => self.put(half, offset),
+            Some(Fault::Torn | Fault::Short) => self.file.write_all_at(half, offset)?,
             Some(Fault::Flipped) => {
                 let mut bytes = bytes.to_vec();
                 bytes[half.len()] ^= 16;
-                self.put(&bytes, offset);
+                self.file.write_all_at(&bytes, offset)?;
             }
         }
         Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes.lock().len() as u64)
+        self.file.len()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bytes.lock().resize(usize::try_from(len).unwrap(), 0);
-        Ok(())
+        self.file.set_len(len)
     }
 }
 
@@ -298,9 +344,10 @@ proptest! {
         sizes in (0..6_u64, 1..12_u64),
         min_frequency in 1..3_u32,
         ops in prop::collection::vec(op(), 1..60),
+        on_disk in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let file = FaultyFile::default();
+        let file = FaultyFile::any(on_disk);
         let mut checked = Checked::start(&file, sizes, min_frequency);
         for op in ops {
             match op {
@@ -327,9 +374,10 @@ proptest! {
     fn what_is_told_is_there(
         sizes in (0..6_u64, 1..12_u64),
         paths in prop::collection::vec((prop::collection::vec(0..3_u64, 1..6), any::<bool>()), 1..40),
+        on_disk in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let file = FaultyFile::default();
+        let file = FaultyFile::any(on_disk);
         let mut checked = Checked::start(&file, sizes, 1);
         for (path, evict) in &paths {
             checked.use_sequence(path, *evict);
@@ -414,7 +462,27 @@ async fn a_smaller_budget_shrinks_the_file() {
     drop(checked);
     let checked = Checked::start(&file, (0, 2), 1);
     assert_eq!(checked.onboard(&[1, 2, 3, 4, 5], false), 2);
-    assert!(file.bytes.lock().len() <= usize::try_from(layout(2).bytes).unwrap());
+    assert!(file.len().unwrap() <= layout(2).bytes);
+}
+
+/// As earlier versions left it, or a file system that has lost the end.
+#[tokio::test]
+async fn the_last_slot_need_not_be_whole() {
+    for on_disk in [false, true] {
+        for (cut, found) in [(0, 2), (1, 2), (SHAPE.block_bytes(), 1)] {
+            let file = FaultyFile::any(on_disk);
+            let mut checked = Checked::start(&file, (0, 8), 1);
+            checked.use_sequence(&[1, 2], false);
+            checked.settle().await;
+            drop(checked);
+            let whole = layout(2).bytes;
+            assert_eq!(file.len().unwrap(), whole);
+            file.set_len(whole - cut as u64).unwrap();
+            let checked = Checked::start(&file, (0, 8), 1);
+            assert_eq!(checked.onboard(&[1, 2], false), found, "{on_disk} {cut}");
+            assert_eq!(checked.failures(), u64::from(found < 2));
+        }
+    }
 }
 
 #[tokio::test]
