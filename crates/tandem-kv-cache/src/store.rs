@@ -1,18 +1,19 @@
 //! The numbers of the blocks.
 
+mod data;
+
 use std::sync::Arc;
 
 use crate::block::BlockId;
 use crate::layout::KvShape;
 
-/// The numbers of one block. Whoever holds one sees it unchanged for as long as they hold it.
-pub type BlockData = Arc<[f32]>;
+pub use data::BlockData;
 
 /// One run of numbers per block, allocated when first written.
 #[derive(Debug)]
 pub struct BlockStore {
     shape: KvShape,
-    blocks: Vec<Option<BlockData>>,
+    blocks: Vec<Option<Arc<[f32]>>>,
 }
 
 impl BlockStore {
@@ -39,7 +40,7 @@ impl BlockStore {
 
     /// A handle to the numbers as they are now.
     pub fn share(&self, block: BlockId) -> BlockData {
-        Arc::clone(self.share_ref(block))
+        Arc::clone(self.share_ref(block)).into()
     }
 
     /// The numbers of a block, to write. If somebody still holds the block's earlier content
@@ -50,19 +51,19 @@ impl BlockStore {
         Arc::make_mut(data)
     }
 
-    /// Replaces a block's numbers with those of another worker, without copying.
+    /// Replaces a block's numbers with those of another worker, without copying what is in the heap.
     pub fn install(&mut self, block: BlockId, data: BlockData) {
         debug_assert_eq!(data.len(), self.shape.block_len());
-        self.blocks[block.index()] = Some(data);
+        self.blocks[block.index()] = Some(data.into_heap());
     }
 
     /// Takes a block's numbers away, before the block is used for something else. `None` if it never
     /// had any.
     pub fn take(&mut self, block: BlockId) -> Option<BlockData> {
-        self.blocks[block.index()].take()
+        self.blocks[block.index()].take().map(BlockData::from)
     }
 
-    fn share_ref(&self, block: BlockId) -> &BlockData {
+    fn share_ref(&self, block: BlockId) -> &Arc<[f32]> {
         self.blocks[block.index()]
             .as_ref()
             .expect("a block is written before it is read")
@@ -74,19 +75,42 @@ mod tests {
     use super::*;
     use crate::pool::BlockPool;
 
+    const SHAPE: KvShape = KvShape {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 2,
+        block_size: 16,
+    };
+
     #[test]
     fn a_shared_block_does_not_change_under_its_reader() {
-        let shape = KvShape {
-            layers: 1,
-            kv_heads: 1,
-            head_dim: 2,
-            block_size: 16,
-        };
         let block = BlockPool::new(1).allocate(1).unwrap()[0];
-        let mut store = BlockStore::new(shape, 1);
+        let mut store = BlockStore::new(SHAPE, 1);
         store.write(block)[0] = 1.0;
         let reader = store.share(block);
         store.write(block)[0] = 2.0;
         assert_eq!((reader[0], store.read(block)[0]), (1.0, 2.0));
+    }
+
+    #[test]
+    fn installed_blocks_are_written_in_place_only_if_nobody_else_reads_them() {
+        let block = BlockPool::new(1).allocate(1).unwrap()[0];
+        let mut store = BlockStore::new(SHAPE, 1);
+        let heap = BlockData::from(vec![1.0; SHAPE.block_len()]);
+        let at = heap.as_ptr();
+        store.install(block, heap);
+        store.write(block)[0] = 2.0;
+        assert_eq!(
+            (store.read(block).as_ptr(), store.read(block)[0]),
+            (at, 2.0)
+        );
+        // Another worker's memory is never written.
+        let lent = BlockData::from_owner(vec![3.0; SHAPE.block_len()]);
+        store.install(block, lent.clone());
+        store.write(block)[0] = 4.0;
+        assert_eq!(
+            (lent[0], store.take(block).unwrap()[..2].to_vec()),
+            (3.0, vec![4.0, 3.0])
+        );
     }
 }

@@ -236,7 +236,7 @@ impl KvTiers {
     pub fn evicted(&self, blocks: Vec<(BlockIdentity, BlockData)>) {
         if let Some(disk) = &self.disk {
             for (identity, data) in &blocks {
-                disk.offloader.rescue(*identity, || Arc::clone(data));
+                disk.offloader.rescue(*identity, || data.clone());
             }
         }
         let Some(host) = &self.host else { return };

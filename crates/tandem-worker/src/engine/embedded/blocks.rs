@@ -22,20 +22,34 @@ impl Blocks {
         }
     }
 
-    /// Replaces a block's numbers with those of another worker or a slower tier.
-    pub(super) fn install(&mut self, block: BlockId, data: BlockData) {
+    /// The numbers of several such blocks: on a GPU, for little more than one by itself.
+    pub(super) fn share_all(&self, ids: &[BlockId]) -> Vec<BlockData> {
         match self {
-            Self::Host(store) => store.install(block, data),
-            Self::Device(blocks) => blocks.install(block, &data),
+            Self::Host(store) => ids.iter().map(|&block| store.share(block)).collect(),
+            Self::Device(blocks) => blocks.share_all(ids),
         }
     }
 
-    /// Takes the numbers of a block away, before the block is used for something else. `None` if
-    /// it never had any.
-    pub(super) fn take(&mut self, block: BlockId) -> Option<BlockData> {
+    /// Replaces the numbers of blocks with those of another worker or a slower tier; as many as
+    /// there are.
+    pub(super) fn install_all(&mut self, ids: &[BlockId], data: Vec<BlockData>) {
+        let ids = ids.iter().copied();
         match self {
-            Self::Host(store) => store.take(block),
-            Self::Device(blocks) => Some(blocks.share(block)),
+            Self::Host(store) => {
+                for (block, data) in ids.zip(data) {
+                    store.install(block, data);
+                }
+            }
+            Self::Device(blocks) => blocks.install_all(ids.zip(&data)),
+        }
+    }
+
+    /// Takes the numbers of blocks away, before the blocks are used for something else. `None` for
+    /// those that never had any.
+    pub(super) fn take_all(&mut self, ids: &[BlockId]) -> Vec<Option<BlockData>> {
+        match self {
+            Self::Host(store) => ids.iter().map(|&block| store.take(block)).collect(),
+            Self::Device(blocks) => blocks.share_all(ids).into_iter().map(Some).collect(),
         }
     }
 }

@@ -303,7 +303,7 @@ impl EmbeddedEngine {
             scheduler: Scheduler {
                 limits: limits.clone(),
                 cache: Arc::clone(&cache),
-                blocks: model.blocks(shape, limits.total_blocks)?,
+                blocks: model.blocks(shape, limits.total_blocks, config.tiers.host_bytes)?,
                 tiers: Arc::clone(&tiers),
                 waiting: Default::default(),
                 running: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::mpsc::Sender;
 
 use tandem_kv_cache::tier::{Peer, PeerAsk};
 use tandem_kv_cache::transfer::{BlockSource, Lookup};
-use tandem_kv_cache::{BlockData, BlockIdentity};
+use tandem_kv_cache::{BlockData, BlockId, BlockIdentity};
 use tandem_protocol::engine::EngineRequest;
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::xxh3_128;
@@ -95,11 +95,30 @@ impl Scheduler {
             let find = |identity| pool.find(identity);
             blocks.iter().map(find).collect()
         });
-        let found = blocks.iter().zip(on_device);
-        let numbers = found.map_while(|(identity, block)| match block {
-            Some(block) => Some(self.blocks.share(block)),
-            None => self.tiers.in_host(identity),
+        let places = blocks.iter().zip(on_device);
+        let places = places.map_while(|(identity, block)| match block {
+            Some(block) => Some(Place::Device(block)),
+            None => self.tiers.in_host(identity).map(Place::Host),
+        });
+        let places: Vec<_> = places.collect();
+        let on_device = places.iter().filter_map(|place| match place {
+            Place::Device(block) => Some(*block),
+            Place::Host(_) => None,
+        });
+        let mut shared = self
+            .blocks
+            .share_all(&on_device.collect::<Vec<_>>())
+            .into_iter();
+        let numbers = places.into_iter().filter_map(|place| match place {
+            Place::Device(_) => shared.next(),
+            Place::Host(data) => Some(data),
         });
         numbers.collect()
     }
+}
+
+/// Where a block is that another worker asks for.
+enum Place {
+    Device(BlockId),
+    Host(BlockData),
 }

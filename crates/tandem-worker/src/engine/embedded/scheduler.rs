@@ -236,9 +236,7 @@ impl Scheduler {
         match result {
             Ok(data) => {
                 let targets = &sequence.blocks[sequence.committed..];
-                for (&block, data) in targets.iter().zip(data) {
-                    self.blocks.install(block, data);
-                }
+                self.blocks.install_all(targets, data);
                 sequence.computed = sequence.prompt_len;
                 counters.remote_prefills += 1;
                 self.committer().commit(&mut sequence);

@@ -55,10 +55,18 @@ impl Model {
         }
     }
 
-    /// Room for `blocks` blocks of `shape`, where the model computes.
-    pub(super) fn blocks(&self, shape: KvShape, blocks: usize) -> Result<Blocks, ModelError> {
+    /// Room for `blocks` blocks of `shape`, where the model computes, beside a tier of `host_bytes`
+    /// in the host's memory.
+    pub(super) fn blocks(
+        &self,
+        shape: KvShape,
+        blocks: usize,
+        host_bytes: u64,
+    ) -> Result<Blocks, ModelError> {
         match self {
-            Self::Cuda(decoder, _) => decoder.blocks(shape, blocks).map(Blocks::Device),
+            Self::Cuda(decoder, _) => decoder
+                .blocks(shape, blocks, host_bytes)
+                .map(Blocks::Device),
             Self::Decoder(..) | Self::Mock(_) => Ok(Blocks::Host(BlockStore::new(shape, blocks))),
         }
     }
@@ -198,10 +206,9 @@ pub(super) fn finish(
             finished.push(share.sequence);
             if let (Role::Prefill, Some(leases)) = (&sequence.role, leases) {
                 let held = std::mem::take(&mut sequence.blocks);
-                let data = held
-                    .iter()
-                    .map(|&block| (block, scheduler.blocks.share(block)));
-                let ticket = leases.grant(data.collect(), sequence.prompt_len, Instant::now());
+                let data = scheduler.blocks.share_all(&held);
+                let held = held.into_iter().zip(data).collect();
+                let ticket = leases.grant(held, sequence.prompt_len, Instant::now());
                 output.disaggregated_params = Some(disagg::params(ticket, &output, sequence));
             }
             // Before the reader knows, so that it finds the blocks free.

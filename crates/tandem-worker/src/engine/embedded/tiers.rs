@@ -23,6 +23,8 @@ use crate::engine::EngineCounters;
 const FORMAT: u32 = 1;
 /// Bytes of a file that are hashed at a time.
 const CHUNK: usize = 1 << 20;
+/// Most blocks that leave the device before the tiers make room for more: they are in memory twice.
+const EVICTED_AT_ONCE: usize = 64;
 /// Files that say how a model computes, by the ends of their names.
 const MODEL_FILES: [&str; 3] = ["safetensors", "gguf", "json"];
 
@@ -133,12 +135,15 @@ impl Scheduler {
     pub(super) fn allocate(&mut self, count: usize) -> Option<Vec<BlockId>> {
         let allocated = self.cache.update(|pool| pool.allocate_evicting(count))?;
         if !allocated.evicted.is_empty() && self.tiers.keep_evicted() {
-            let evicted = allocated.evicted.into_iter().rev();
-            let evicted = evicted.filter_map(|(block, identity)| {
-                let data = self.blocks.take(block)?;
-                Some((identity, data))
-            });
-            self.tiers.evicted(evicted.collect());
+            let (evicted, identities): (Vec<_>, Vec<_>) =
+                allocated.evicted.into_iter().rev().unzip();
+            let groups = evicted.chunks(EVICTED_AT_ONCE);
+            for (blocks, identities) in groups.zip(identities.chunks(EVICTED_AT_ONCE)) {
+                let data = self.blocks.take_all(blocks);
+                let given = identities.iter().copied().zip(data);
+                let given = given.filter_map(|(identity, data)| Some((identity, data?)));
+                self.tiers.evicted(given.collect());
+            }
         }
         Some(allocated.blocks)
     }
@@ -161,9 +166,8 @@ impl Scheduler {
         let onboarding = std::mem::take(&mut sequence.onboarding);
         let data = self.tiers.take(onboarding);
         let landed = sequence.committed + data.len();
-        for (&block, data) in sequence.blocks[sequence.committed..].iter().zip(data) {
-            self.blocks.install(block, data);
-        }
+        let targets = &sequence.blocks[sequence.committed..];
+        self.blocks.install_all(targets, data);
         sequence.computed = landed * self.limits.block_size;
         self.committer().commit(sequence);
     }

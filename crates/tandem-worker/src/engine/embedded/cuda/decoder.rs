@@ -129,13 +129,15 @@ impl CudaDecoder {
         self.gpu.arithmetic()
     }
 
-    /// Memory for the keys and values of `blocks` blocks.
+    /// Memory for the keys and values of `blocks` blocks, beside a tier of `host_bytes` in the
+    /// host's memory.
     pub(in super::super) fn blocks(
         &self,
         shape: KvShape,
         blocks: usize,
+        host_bytes: u64,
     ) -> Result<DeviceBlocks, ModelError> {
-        DeviceBlocks::new(&self.gpu, shape, blocks)
+        DeviceBlocks::new(&self.gpu, shape, blocks, host_bytes)
     }
 
     /// Computes the batch, writes its keys and values into `blocks`, and returns the logits that

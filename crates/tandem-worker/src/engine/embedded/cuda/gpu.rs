@@ -16,7 +16,7 @@ const KERNELS: &[u8] = include_bytes!("kernels.fatbin");
 /// A GPU with the kernels loaded. All work goes through one stream, in order.
 #[derive(Debug)]
 pub(crate) struct Gpu {
-    context: Arc<CudaContext>,
+    pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
     pub(super) kernels: Kernels,
     name: String,

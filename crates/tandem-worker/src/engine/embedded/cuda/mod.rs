@@ -8,6 +8,7 @@ mod blocks;
 mod decoder;
 mod gpu;
 mod launch;
+mod pinned;
 mod plan;
 mod weights;
 
