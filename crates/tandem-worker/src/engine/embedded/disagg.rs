@@ -38,6 +38,8 @@ struct FirstToken {
 #[derive(Debug, Clone)]
 pub(super) struct KvIdentity {
     pub(super) fingerprint: String,
+    /// Differs between machines that may round in other ways.
+    pub(super) arithmetic: String,
     pub(super) shape: KvShape,
 }
 

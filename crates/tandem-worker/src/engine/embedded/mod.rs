@@ -273,6 +273,7 @@ impl EmbeddedEngine {
         let identity = format!("{} {shape:?}", origin.fingerprint);
         let kv = KvIdentity {
             fingerprint: format!("{:032x}", xxh3_128(identity.as_bytes())),
+            arithmetic: model.arithmetic(),
             shape,
         };
         let cache = Arc::new(BlockCache::new(limits.total_blocks));

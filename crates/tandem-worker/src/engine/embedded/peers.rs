@@ -68,12 +68,11 @@ pub(super) fn hint(
 }
 
 /// Differs between blocks that may have the same hashes and are not interchangeable: those of
-/// adapters have the adapter's name in them, but not its numbers.
+/// adapters have the adapter's name in them, but not its numbers. Nor are those of machines that
+/// round in other ways: an answer must not depend on who had its prompt.
 fn fingerprint(kv: &KvIdentity, adapter: Option<&LoadedAdapter>) -> String {
-    let Some(adapter) = adapter else {
-        return kv.fingerprint.clone();
-    };
-    let text = format!("{} {:?} {}", kv.fingerprint, adapter.name, adapter.digest);
+    let adapter = adapter.map(|adapter| (&adapter.name, &adapter.digest));
+    let text = format!("{} {} {adapter:?}", kv.fingerprint, kv.arithmetic);
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
@@ -121,4 +120,45 @@ impl Scheduler {
 enum Place {
     Device(BlockId),
     Host(BlockData),
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_kv_cache::KvShape;
+
+    use super::*;
+
+    #[test]
+    fn blocks_are_of_a_model_its_arithmetic_and_an_adapter() {
+        let kv = |fingerprint: &str, arithmetic: &str| KvIdentity {
+            fingerprint: fingerprint.to_owned(),
+            arithmetic: arithmetic.to_owned(),
+            shape: KvShape {
+                layers: 1,
+                kv_heads: 1,
+                head_dim: 1,
+                block_size: 16,
+            },
+        };
+        let adapter = |name: &str, digest: &str| LoadedAdapter {
+            name: name.to_owned(),
+            index: 0,
+            digest: digest.to_owned(),
+        };
+        let of = |kv: &KvIdentity, adapter: Option<&LoadedAdapter>| fingerprint(kv, adapter);
+        let model = kv("a", "Avx2");
+        let plain = of(&model, None);
+        assert_eq!(plain, of(&kv("a", "Avx2"), None));
+        let mut all = vec![
+            plain,
+            of(&kv("b", "Avx2"), None),
+            of(&kv("a", "cuda 9.0"), None),
+            of(&model, Some(&adapter("poet", "1"))),
+            of(&model, Some(&adapter("poet", "2"))),
+            of(&model, Some(&adapter("clerk", "1"))),
+        ];
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+    }
 }
