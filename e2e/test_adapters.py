@@ -135,6 +135,9 @@ def test_only_workers_that_have_an_adapter_are_asked(cluster: Cluster, adapters:
     for node in (plain, holder, frontend):
         node.wait_until_ready()
     wait_for_instances(frontend, 2)
+    # An adapter is a model of its own, which the frontend may learn of after its workers.
+    listed = lambda: {model["id"] for model in frontend.get("/v1/models").json()["data"]}
+    eventually(lambda: "poet" in listed())
     keys = cluster.keys()
     assert f"v1/mdc/dynamo/backend/generate/{holder.instance}/poet" in keys
     assert f"v1/mdc/dynamo/backend/generate/{plain.instance}" in keys
