@@ -246,31 +246,30 @@ impl Follower {
             .collect()
     }
 
+    /// What the cards of an endpoint's workers say, by instance.
+    fn of_workers<T>(
+        &self,
+        endpoint: &EndpointId,
+        read: impl Fn(&ModelCard) -> Option<T>,
+    ) -> HashMap<u64, T> {
+        let cards = self.cards.iter().filter(|(_, (of, _))| of == endpoint);
+        cards
+            .filter_map(|(key, (_, card))| Some((EndpointId::from_key(key)?.1, read(card)?)))
+            .collect()
+    }
+
     /// Where the prefill workers of an endpoint are met.
     fn bootstraps(&self, endpoint: &EndpointId) -> HashMap<u64, DisaggregatedEndpoint> {
-        let cards = self.cards.iter().filter(|(_, (of, card))| {
-            of == endpoint && card.model_type.contains(ModelType::PREFILL)
-        });
-        cards
-            .filter_map(|(key, (_, card))| {
-                let (_, instance_id) = EndpointId::from_key(key)?;
-                Some((
-                    instance_id,
-                    card.runtime_config.disaggregated_endpoint.clone()?,
-                ))
-            })
-            .collect()
+        self.of_workers(endpoint, |card| {
+            let prefill = card.model_type.contains(ModelType::PREFILL);
+            let met = card.runtime_config.disaggregated_endpoint.clone();
+            met.filter(|_| prefill)
+        })
     }
 
     /// Where the workers of an endpoint give their KV blocks away.
     fn kv_peers(&self, endpoint: &EndpointId) -> HashMap<u64, String> {
-        let cards = self.cards.iter().filter(|(_, (of, _))| of == endpoint);
-        cards
-            .filter_map(|(key, (_, card))| {
-                let (_, instance_id) = EndpointId::from_key(key)?;
-                Some((instance_id, card.runtime_config.kv_peer_address.clone()?))
-            })
-            .collect()
+        self.of_workers(endpoint, |card| card.runtime_config.kv_peer_address.clone())
     }
 
     fn add_prefill(&self, model: &Model, endpoint: &EndpointId, card: &ModelCard) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tandem_kv_router::{
     KvRouter, Overlap, Overlaps, Prompt, Score, SelectRequest, Selection, Worker, WorkerCandidate,
@@ -44,7 +45,7 @@ pub(crate) struct WorkerPool {
     /// Where decode workers meet the workers of this pool, by instance.
     bootstraps: Mutex<HashMap<u64, DisaggregatedEndpoint>>,
     /// Where workers of this pool give their blocks to others of it, by instance.
-    kv_peers: Mutex<HashMap<u64, String>>,
+    kv_peers: ArcSwap<HashMap<u64, String>>,
     lifecycle: Lifecycle,
 }
 

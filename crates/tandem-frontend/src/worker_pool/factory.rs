@@ -148,7 +148,7 @@ impl PoolFactory {
             next_request: AtomicU64::new(0),
             prefill: Mutex::default(),
             bootstraps: Mutex::default(),
-            kv_peers: Mutex::default(),
+            kv_peers: Default::default(),
             lifecycle: lifecycle.clone(),
         });
         if let Some(peers) = peers {

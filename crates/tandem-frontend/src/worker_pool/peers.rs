@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tandem_kv_router::{Overlap, Worker};
@@ -16,7 +17,7 @@ const LEAST_GAIN: u32 = 4;
 impl WorkerPool {
     /// Replaces what is known of where workers give blocks away.
     pub(crate) fn set_kv_peers(&self, addresses: HashMap<u64, String>) {
-        *self.kv_peers.lock() = addresses;
+        self.kv_peers.store(Arc::new(addresses));
     }
 
     /// The worker that has most of the prompt in memory, if the one that was chosen can have it from
@@ -27,16 +28,11 @@ impl WorkerPool {
         (chosen, here): (Worker, Overlap),
         instances: &Instances,
     ) -> Option<KvPeer> {
-        if choice.remote_prefill {
+        let addresses = self.kv_peers.load();
+        let shares = addresses.contains_key(&chosen.worker_id);
+        if choice.remote_prefill || addresses.len() < 2 || !shares {
             return None;
         }
-        let addresses = {
-            let addresses = self.kv_peers.lock();
-            if addresses.len() < 2 || !addresses.contains_key(&chosen.worker_id) {
-                return None;
-            }
-            addresses.clone()
-        };
         let now = Instant::now();
         let answers = |id: u64| {
             id != chosen.worker_id
