@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::disaggregation::{LONG, PrefillWorker};
-use crate::support::{Answer, answer, answer_all, checkpoint, config, device, prompt, request};
+use crate::support::{
+    Answer, answer, answer_all, checkpoint, config, device, prompt, request, varied,
+};
 
 /// Bytes of a block of the checkpoint.
 const BLOCK: u64 = 2 * 2 * 2 * 16 * 16 * 4;
@@ -98,17 +100,7 @@ fn elsewhere() -> EmbeddedConfig {
 }
 
 fn requests() -> Vec<EngineRequest> {
-    let mut requests = Vec::new();
-    for seed in 0..6 {
-        let mut request = request(&prompt(60 + 20 * seed, seed), 8);
-        request.output_options.logprobs = Some(1);
-        if seed % 3 == 2 {
-            request.sampling_options.temperature = Some(0.8);
-            request.sampling_options.seed = Some(7);
-        }
-        requests.push(request);
-    }
-    requests
+    varied((0..6).map(|seed| prompt(60 + 20 * seed, seed)))
 }
 
 async fn reference(requests: &[EngineRequest]) -> Vec<Answer> {

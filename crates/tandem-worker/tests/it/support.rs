@@ -46,6 +46,21 @@ pub(crate) fn request(prompt: &[u32], max_tokens: u32) -> EngineRequest {
     request
 }
 
+/// Requests for eight tokens after each of `prompts`, some greedy and some sampled, with log
+/// probabilities.
+pub(crate) fn varied(prompts: impl Iterator<Item = Vec<u32>>) -> Vec<EngineRequest> {
+    let vary = |(index, prompt): (usize, Vec<u32>)| {
+        let mut request = request(&prompt, 8);
+        request.output_options.logprobs = Some(1);
+        if index % 3 == 2 {
+            request.sampling_options.temperature = Some(0.8);
+            request.sampling_options.seed = Some(7);
+        }
+        request
+    };
+    prompts.enumerate().map(vary).collect()
+}
+
 /// A prompt of `len` tokens that differs by `seed`.
 pub(crate) fn prompt(len: u32, seed: u32) -> Vec<u32> {
     (0..len)

@@ -11,7 +11,9 @@ use tandem_worker::engine::Engine;
 use tandem_worker::engine::embedded::{EmbeddedConfig, EmbeddedEngine};
 
 use crate::disaggregation::{LONG, PrefillWorker};
-use crate::support::{Answer, answer, answer_all, checkpoint, config, engine, prompt, request};
+use crate::support::{
+    Answer, answer, answer_all, checkpoint, config, engine, prompt, request, varied,
+};
 
 /// KV blocks of the device: a quarter of what `requests` needs.
 const DEVICE: usize = 12;
@@ -21,17 +23,7 @@ const BLOCK: u64 = 2 * 2 * 2 * 16 * 16 * 4;
 const MANY: u64 = 1024 * BLOCK;
 
 fn requests() -> Vec<EngineRequest> {
-    let mut requests = Vec::new();
-    for seed in 0..8 {
-        let mut request = request(&prompt(90 + seed, seed), 8);
-        request.output_options.logprobs = Some(1);
-        if seed % 3 == 2 {
-            request.sampling_options.temperature = Some(0.8);
-            request.sampling_options.seed = Some(7);
-        }
-        requests.push(request);
-    }
-    requests
+    varied((0..8).map(|seed| prompt(90 + seed, seed)))
 }
 
 async fn reference(requests: &[EngineRequest]) -> Vec<Answer> {
