@@ -227,13 +227,12 @@ impl Fetcher {
             let mut came = 0;
             let take = |data| {
                 came += 1;
+                self.counters.stored(1, 0);
                 if let Some(read) = reads.0.next() {
                     read.set(Some(data));
                 }
             };
-            let answered = worker.find(&lookup, take).await;
-            self.counters.stored(came, 0);
-            answered?;
+            worker.find(&lookup, take).await?;
             if came < lookup.blocks.len() {
                 return Ok(());
             }
